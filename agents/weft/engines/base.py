@@ -1,0 +1,65 @@
+"""What every engine offers: a chat request in, a chat result out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from weft.row import ChatMessage
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """One call. `None` leaves a sampling parameter to the engine's own default."""
+
+    messages: list[ChatMessage]
+    tools: list[dict[str, Any]] = []
+    """Tool definitions in the OpenAI `tools` form."""
+    schema: dict[str, Any] | None = None
+    """A JSON schema that the reply's content must match; engines constrain where they can."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] = []
+    seed: int | None = None
+
+
+class ChatResult(msgspec.Struct, kw_only=True):
+    """The reply, and what it cost in tokens."""
+
+    message: ChatMessage
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str = "stop"
+
+
+class EngineError(Exception):
+    """A call that failed for good, after the engine's own retries.
+
+    The text is for the person who reads the dead letter: what was asked of whom, what came back,
+    and what to do. `transient` says that the same call may work later (a full or absent endpoint),
+    so the row is worth another attempt.
+    """
+
+    def __init__(self, text: str, *, transient: bool = False) -> None:
+        super().__init__(text)
+        self.transient = transient
+
+
+class Engine(ABC):
+    """A source of model replies. One per agent process; calls run concurrently."""
+
+    model: str
+    """The name that goes into provenance."""
+
+    async def start(self) -> None:
+        """Get ready (load weights, check the endpoint). Raises `EngineError` when that is vain."""
+
+    @abstractmethod
+    async def chat(self, request: ChatRequest) -> ChatResult:
+        """Answer one request. Raises `EngineError`."""
+
+    async def close(self) -> None:
+        """Let go of everything; no call is under way any more."""

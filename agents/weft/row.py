@@ -1,0 +1,99 @@
+"""A row on its way: the source's columns, what the agents made of them, and the dialogue.
+
+This is the body of a message. Only the agent that handles a message decodes it, so its encoding is
+compact (arrays, not maps) and the codecs below are the only place that knows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class ToolCall(msgspec.Struct, array_like=True):
+    """A model's wish to call a tool. `arguments` is a JSON object as text, as the models write it."""
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+class ChatMessage(msgspec.Struct, array_like=True):
+    """One message of a dialogue, with the names of the OpenAI chat format."""
+
+    role: str
+    """`system`, `user`, `assistant` or `tool`."""
+    content: str = ""
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None
+    """For `tool` messages: the call that this answers."""
+    name: str | None = None
+
+
+class Row(msgspec.Struct, array_like=True):
+    """What an agent gets and changes.
+
+    `source` holds the columns as the source gave them and is never changed; `data` holds what agents
+    add (`row["verdict"] = "revise"`). Reading `row["x"]` looks in `data` first, then in `source`.
+    """
+
+    id: str
+    source: dict[str, Any]
+    data: dict[str, Any] = {}
+    messages: list[ChatMessage] = []
+    tools: list[dict[str, Any]] = []
+    """Definitions (OpenAI `tools` form) of the tools that this dialogue was offered."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.data:
+            return self.data[name]
+        return self.source[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.data[name] = value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.data or name in self.source
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of `name`, or `default` where neither an agent nor the source gave one."""
+        return self[name] if name in self else default
+
+    @property
+    def pending_tool_calls(self) -> list[ToolCall]:
+        """The calls of the last assistant message that no `tool` message has answered yet."""
+        answered: set[str | None] = set()
+        for message in reversed(self.messages):
+            if message.role == "tool":
+                answered.add(message.tool_call_id)
+            elif message.role == "assistant":
+                return [call for call in message.tool_calls if call.id not in answered]
+            else:
+                break
+        return []
+
+    def view(self) -> dict[str, Any]:
+        """The row as conditions and prompts see it (`row.…`).
+
+        Columns and fields lie side by side, a field hiding a column of its name; `id`, `messages`,
+        and `tool_calls` (only while some are unanswered, so that `has(row.tool_calls)` tells) are
+        always the row's own.
+        """
+        seen: dict[str, Any] = {**self.source, **self.data, "id": self.id}
+        seen["messages"] = [msgspec.structs.asdict(message) for message in self.messages]
+        if calls := self.pending_tool_calls:
+            seen["tool_calls"] = [msgspec.structs.asdict(call) for call in calls]
+        return seen
+
+
+VIEW_NAMES = frozenset({"id", "messages", "tool_calls"})
+"""What `Row.view` has besides the source's columns and the agents' fields."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Row)
+
+encode_row = _encoder.encode
+"""Row -> bytes."""
+decode_row = _decoder.decode
+"""Bytes -> Row; raises `msgspec.DecodeError` on anything else."""
