@@ -1,0 +1,78 @@
+"""Debian packages that the cluster's machine needs, installed when missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .settings import ClusterError, logs_folder
+from .shell import run
+from .say import say, step
+
+# Package -> a file that it brings. A file is looked for, not the package data base: on a machine
+# that has the program from elsewhere nothing is installed.
+FOR_NODES = {
+    "etcd-server": "etcd",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "nftables": "nft",
+    "conntrack": "conntrack",
+    "ethtool": "ethtool",
+    "socat": "socat",
+    "iproute2": "ip",
+    "openssl": "openssl",
+    "gcc": "gcc",
+    "libc6-dev": "/usr/include/stdio.h",
+    "busybox-static": "/bin/busybox",
+    "mount": "umount",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
+FOR_IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def ensure(wanted: dict[str, str]) -> None:
+    missing = [package for package, brings in wanted.items() if not _there(brings)]
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise ClusterError(f"please install what Debian calls {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise ClusterError(f"please install as root: apt-get install {' '.join(missing)}")
+    log = logs_folder() / "apt.log"
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"installing Debian packages: {' '.join(missing)}"):
+        run(["apt-get", "update"], env=env, seconds=300, log=log)
+        with _no_services():
+            install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+            run(install, env=env, seconds=900, log=log)
+    still = [package for package, brings in wanted.items() if not _there(brings)]
+    if still:
+        raise ClusterError(f"installed, yet not to be found: {', '.join(still)}; see {log}")
+
+
+def _there(brings: str) -> bool:
+    if brings.startswith("/"):
+        return Path(brings).exists()
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return shutil.which(brings, path=path) is not None
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Keep postinst scripts from starting etcd and containerd: ours have their own settings."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
+        say("  packages are in; no service was started")

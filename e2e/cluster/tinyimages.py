@@ -1,0 +1,71 @@
+"""The images that the cluster itself needs: ``pause`` for every pod, ``busybox`` for checks.
+
+Both are made here from a few static files, so that ``up`` needs no registry and no image builder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from .archive import write_image
+from .settings import HERE, cache_folder
+from .shell import run
+
+PAUSE = "weft.dev/e2e/pause:1"
+BUSYBOX = "weft.dev/e2e/busybox:1"
+
+# KubeRay's generated commands call `ray` and `bash`. With these stand-ins its pods run (though no
+# Ray does), which is enough to see it reconcile.
+_STAND_IN = b"#!/bin/sh\nexit 0\n"
+
+
+def load(node: str, ctr: Callable[..., str]) -> None:
+    """Import what the node lacks. Tags are never moved: the content's hash is in the file name."""
+    present = set(ctr("images", "list", "-q").split())
+    for name, archive in (PAUSE, _pause()), (BUSYBOX, _busybox()):
+        marker = cache_folder() / "nodes" / f"{node}-{archive.stem}.imported"
+        if name in present and marker.exists():
+            continue
+        ctr("images", "import", archive)
+        marker.touch()
+
+
+def _pause() -> Path:
+    source = HERE / "pause.c"
+    target = _archive("pause", source.read_bytes())
+    if not target.exists():
+        program = target.with_suffix(".bin")
+        run(["gcc", "-static", "-Os", "-s", "-o", program, source])
+        write_image(target, PAUSE, {"pause": program.read_bytes()}, {}, ["/pause"])
+        program.unlink()
+    return target
+
+
+def _busybox() -> Path:
+    program = Path(shutil.which("busybox") or "/bin/busybox")
+    target = _archive("busybox", program.read_bytes() + _STAND_IN)
+    if not target.exists():
+        applets = subprocess.run(
+            [program, "--list"], check=True, capture_output=True, text=True
+        ).stdout.split()
+        links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
+        links["bin/bash"] = "busybox"
+        files = {
+            "bin/busybox": program.read_bytes(),
+            "bin/ray": _STAND_IN,
+            "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+            "tmp/.keep": b"",
+        }
+        write_image(target, BUSYBOX, files, links, ["/bin/sh"])
+    return target
+
+
+def _archive(name: str, content: bytes) -> Path:
+    folder = cache_folder() / "tiny-images"
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = (HERE / "archive.py").read_bytes() + Path(__file__).read_bytes()
+    return folder / f"{name}-{hashlib.sha256(content + recipe).hexdigest()[:16]}.tar"
