@@ -1,0 +1,61 @@
+"""What is wrong with manifests: all faults at once, each as one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+"""The way to a field from the top of its object: `("spec", "flow", "steps", 2, "name")`."""
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """`("spec", "steps", 2, "name")` -> `spec.steps[2].name`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass(frozen=True)
+class ManifestError:
+    """One fault. `where` names file or object and field; `fix` says what to do.
+
+    `kind`, `name` and `path` say the same for machines; `load.Manifests` turns them into
+    `file:line`.
+    """
+
+    where: str
+    problem: str
+    fix: str
+    kind: str = ""
+    name: str = ""
+    path: Path = ()
+
+    @classmethod
+    def at(cls, kind: str, name: str, path: Path, problem: str, fix: str) -> ManifestError:
+        """A fault of an object's field, where its file is not known."""
+        return cls(f"{kind} {name}: {dotted(path)}", problem, fix, kind, name, path)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; {self.fix}"
+
+
+class ManifestErrors(Exception):
+    """All the faults found, in the order of the manifests."""
+
+    def __init__(self, errors: Iterable[ManifestError]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(map(str, self.errors)))
+
+
+def did_you_mean(wrong: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """A fix for a name that does not exist: the likeliest one, or the list of those that do."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    if names:
+        return f"there is {', '.join(names[:12])}{' …' if len(names) > 12 else ''}"
+    return otherwise

@@ -1,0 +1,121 @@
+"""Durations and quantities: text in the manifest, with the number one property away."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+
+_FACTOR = {
+    **{suffix: Decimal(1000) ** n for n, suffix in enumerate(["", "k", "M", "G", "T", "P", "E"])},
+    **{f"{suffix}i": Decimal(1024) ** n for n, suffix in enumerate("KMGTPE", start=1)},
+    "m": Decimal("0.001"),
+}
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+
+
+class Duration(str):
+    """A length of time as Go and Kubernetes write it: `500ms`, `5s`, `1h30m`."""
+
+    __slots__ = ()
+
+    @property
+    def seconds(self) -> float:
+        parts = re.findall(r"([0-9.]+)(ms|s|m|h)", self)
+        return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+    @classmethod
+    def _parse(cls, value: Any) -> Duration:
+        if isinstance(value, str) and len(value) <= 32 and re.match(_DURATION, value):
+            return cls(value)
+        raise PydanticCustomError(
+            "duration", "is no duration; write one such as 500ms, 5s or 1h30m"
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": _DURATION, "maxLength": 32}
+
+
+class Quantity(str):
+    """An amount as Kubernetes writes it: `256Mi`, `0.5`, `80Gi`, or a bare number."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Decimal:
+        match = re.match(r"([0-9.]+)([A-Za-z]*)", self)
+        assert match is not None
+        return Decimal(match[1]) * _FACTOR[match[2]]
+
+    @property
+    def bytes(self) -> int:
+        return int(self.value)
+
+    @classmethod
+    def _parse(cls, value: Any) -> Quantity:
+        text = (
+            str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        )
+        if isinstance(text, str) and len(text) <= 32 and re.match(_QUANTITY, text):
+            return cls(text)
+        raise PydanticCustomError("quantity", "is no quantity; write one such as 256Mi, 0.5 or 2")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "pattern": _QUANTITY,
+        }
+
+
+_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+Name = Annotated[str, StringConstraints(pattern=_LABEL, min_length=1, max_length=40)]
+"""The name of a step, prompt or pool: lower-case letters, digits and `-`, a letter first."""
+
+ObjectName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253),
+]
+"""The name of any Kubernetes object (DNS subdomain)."""
+
+PythonPath = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+        max_length=253,
+    ),
+]
+"""`package.module:name`."""
+
+Condition = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+"""A CEL expression over `row`."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -1,0 +1,134 @@
+"""Where rows come from, and where they end."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from weft_api.base import Model, Rule, immutable
+from weft_api.scalars import Condition, Duration, ObjectName
+
+NEW_PIPELINE = "make a pipeline of another name"
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Format = Literal["jsonl", "parquet", "csv", "huggingface"]
+
+SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".csv": "csv",
+}
+"""The formats that a URI's suffix tells; a `huggingface` folder has to be named as such."""
+
+
+class Dataset(Model):
+    """Rows that exist: a file or folder."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.format) || self.uri.matches('[.](jsonl|ndjson|parquet|csv)$')",
+            "the format cannot be told from the uri's suffix",
+            "set format to jsonl, parquet, csv or huggingface",
+            "uri",
+        ),
+    )
+
+    uri: Uri = Field(
+        description="File or folder: a local path (of the head, on a cluster) or any address that "
+        "fsspec reads. On a laptop a relative path starts at the manifest's folder.",
+        examples=["s3://bucket/tickets.jsonl"],
+        json_schema_extra=immutable("the source cannot change", NEW_PIPELINE),
+    )
+    format: Format | None = Field(
+        default=None,
+        description="Format of the rows; default: told by the suffix (.jsonl, .ndjson, .parquet, "
+        ".csv).",
+        examples=["jsonl"],
+    )
+    id_field: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = Field(
+        default=None,
+        description="Column whose value names a row; it must be unique. Default: the row's place "
+        "in the source, so that rows may then only be added at the end.",
+        examples=["ticket_id"],
+    )
+
+
+class Generate(Model):
+    """Rows that start empty but for their number."""
+
+    rows: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        description="How many rows to start.",
+        examples=[10000],
+        json_schema_extra=immutable("the number of rows cannot change", NEW_PIPELINE),
+    )
+
+
+class SourceSpec(Model):
+    """Exactly one of `dataset` and `generate`."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.dataset) != has(self.generate)",
+            "a source is exactly one of dataset and generate",
+            "keep the one that you mean",
+        ),
+        Rule(
+            "has(self.dataset) == has(oldSelf.dataset)",
+            "the kind of source cannot change",
+            NEW_PIPELINE,
+        ),
+    )
+
+    dataset: Dataset | None = Field(
+        default=None,
+        description="Rows from a file or folder.",
+        examples=[{"uri": "s3://bucket/tickets.jsonl", "format": "jsonl"}],
+    )
+    generate: Generate | None = Field(
+        default=None,
+        description="Rows made up from nothing but their number.",
+        examples=[{"rows": 10000}],
+    )
+    priority: Condition | None = Field(
+        default=None,
+        description="CEL over the source's row that gives an integer; rows of a higher number go "
+        "first, as with Kubernetes' priorities. Default: all alike, oldest first.",
+        examples=["row.urgent ? 10 : 0"],
+    )
+
+
+class OutputSpec(Model):
+    """One Delta table that takes accepted, rejected and dead rows, partitioned by status."""
+
+    uri: Uri = Field(
+        description="Folder of the Delta table: a local path or an object store's address. On a "
+        "laptop a relative path starts at the manifest's folder.",
+        examples=["s3://bucket/support"],
+        json_schema_extra=immutable("the output cannot change", NEW_PIPELINE),
+    )
+    commit_interval: Duration = Field(
+        default=Duration("5s"),
+        description="How often finished rows are committed.",
+        examples=["5s"],
+    )
+
+
+class SecretRef(Model):
+    """A Secret by name."""
+
+    name: ObjectName = Field(
+        description="Name of the Secret, in this namespace.", examples=["bucket"]
+    )
+
+
+class StorageSpec(Model):
+    """Credentials of the stores that source and output are in."""
+
+    secret_ref: SecretRef = Field(
+        description="Secret whose keys become environment variables of all pods "
+        "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, …), by reference. On a "
+        "laptop the environment has them.",
+        examples=[{"name": "bucket"}],
+    )
