@@ -1,0 +1,171 @@
+"""The machine of an agent process: takes messages in, hands them out as work, sends on what came of
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.protocol.inbox import Fence, Inbox, Work
+from weft.protocol.message import (
+    DEAD,
+    CensusAnswer,
+    CensusAsk,
+    Control,
+    Done,
+    Message,
+    SegmentItem,
+)
+from weft.protocol.node import Node
+
+FENCE_ROWS = 16_384
+"""Rows remembered by the fence: well above the rows in flight that a source admits by default."""
+
+
+class AgentNode(Node):
+    """Inbox, work in hand, outbox.
+
+    `take` hands out work; `complete`, `retry` or `fail` says what came of it.
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        *,
+        step: str,
+        seed: int = 0,
+        fence_rows: int = FENCE_ROWS,
+        max_crashes: int = 8,
+    ) -> None:
+        super().__init__(incarnation, seed=seed)
+        self.step = step
+        self.inbox = Inbox()
+        self.fence = Fence(fence_rows)
+        self.in_work: set[Work] = set()
+        self.max_crashes = max_crashes
+
+    def load(self) -> int:
+        return len(self.inbox) + len(self.in_work)
+
+    def take(self, now: float) -> Work | None:
+        """The most urgent message that is still worth doing, or None."""
+        while (work := self.inbox.pop()) is not None:
+            message = work.message
+            if self.fence.passed(message.row, work.tag):
+                self._settle(work.parent_sender, work.parent_ref)
+            elif message.crashes > self.max_crashes:
+                message.reason = (
+                    f"{message.crashes} processes died with this row in their hands, the last in "
+                    f"step {message.to}"
+                )
+                self.in_work.add(work)
+                self.complete(work, DEAD, message.body, None, now)
+            else:
+                self.in_work.add(work)
+                return work
+        return None
+
+    def complete(
+        self,
+        work: Work,
+        to: str,
+        body: bytes,
+        segment: bytes | None,
+        now: float,
+        *,
+        reason: str = "",
+        pins: Mapping[str, str] | None = None,
+    ) -> None:
+        """The hop is done: the row goes on to `to` with this body, the segment to its writer."""
+        self.in_work.discard(work)
+        message = work.message
+        if self.fenced_off:
+            return
+        if self.fence.passed(message.row, work.tag):
+            # Another lineage of the row has come by since: what was done here must take no effect.
+            self._settle(work.parent_sender, work.parent_ref)
+            return
+        if segment is not None:
+            kept = self.outbox.retain_segment(message.row, segment)
+            message.segments = [*message.segments, (self.incarnation << 32) | kept.item.ref]
+            self._send_segment(kept, now)
+        if message.homes or len(self.view.by_step.get(self.step, ())) > 1:
+            message.homes = {**message.homes, self.step: self.incarnation}
+        if pins:
+            message.pins = {**message.pins, **pins}
+        message.hop += 1
+        message.to = to
+        message.body = body
+        message.attempts = 0
+        if reason:
+            message.reason = reason
+        self._pass_on(work, now)
+
+    def retry(self, work: Work) -> None:
+        """The hop failed and is worth another attempt here."""
+        self.in_work.discard(work)
+        work.message.attempts += 1
+        self.inbox.push(work)
+
+    def hand_back(self, now: float) -> None:
+        """Leaving: what has not been begun goes to another instance of the step, if there is one."""
+        works = self.inbox.works()
+        self.inbox = Inbox()
+        for work in works:
+            others = [m for m in self.view.by_step.get(self.step, ()) if not m.draining]
+            if any(member.incarnation != self.incarnation for member in others):
+                work.message.fork += 1
+                self._pass_on(work, now)
+            else:
+                self.inbox.push(work)
+
+    def idle(self) -> bool:
+        """Nothing waits, nothing is in work, nobody needs what was sent, and every segment has
+        reached its writer: free to leave. (A segment is kept until its row is committed, but a row
+        can be long on its way; should the writer die as well, the row is issued again.)"""
+        return not (
+            len(self.inbox)
+            or self.in_work
+            or self.outbox.messages
+            or any(link.queued() or link.unacknowledged() for link in self.links.values())
+        )
+
+    def held(self) -> dict[int, int]:
+        """Row -> epoch of all that this process holds in any way."""
+        held = {work.message.row: work.message.epoch for work in self.in_work}
+        for work in self.inbox.works():
+            held[work.message.row] = work.message.epoch
+        for kept in self.outbox.messages.values():
+            held[kept.message.row] = kept.message.epoch
+        return held
+
+    def _pass_on(self, work: Work, now: float) -> None:
+        message = work.message
+        target = self._target_of(message, avoid=frozenset())
+        if target == self.incarnation:
+            # To ourselves: one process would hold the row alone, so the sender before us keeps his
+            # copy until the row has moved on.
+            if self.fence.admit(message.row, message.tag):
+                self.inbox.push(Work(message, work.parent_sender, work.parent_ref))
+            return
+        self._dispatch(message, work.parent_sender, work.parent_ref, now)
+
+    def _take_message(self, peer: int, message: Message, now: float) -> None:
+        if self.fence.admit(message.row, message.tag):
+            self.inbox.push(Work(message, peer, message.ref))
+        else:
+            self._settle(peer, message.ref)
+
+    def _take_control(self, peer: int, control: Control, now: float) -> None:
+        if isinstance(control, CensusAsk):
+            held = self.held()
+            rows = held if control.rows is None else [row for row in control.rows if row in held]
+            answer = CensusAnswer(control.number, [(row, held[row]) for row in rows], [])
+            link = self._link(peer, now)
+            link.send_control(answer)
+            self._dirty[peer] = link
+
+    def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
+        raise AssertionError("segments go to writers")
+
+    def _take_done(self, done: Done, now: float) -> None:
+        raise AssertionError("the end of a row is told to the source")

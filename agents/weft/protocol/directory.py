@@ -1,0 +1,129 @@
+"""Who is alive: gives every process an incarnation and a lease, and publishes numbered views."""
+
+from __future__ import annotations
+
+import msgspec
+
+from weft.protocol.view import Member, Role, View
+
+COUNTER_BITS = 16
+"""Incarnation = directory generation << these bits | counter, so that they rise over restarts."""
+
+
+class Joining(msgspec.Struct, array_like=True):
+    """What a process says of itself. `incarnation` 0 asks for a new one; another is kept, where a
+    directory that is new itself still waits for the processes that its predecessor knew."""
+
+    role: Role
+    name: str
+    address: str
+    step: str = ""
+    pool: str = ""
+    revision: str = ""
+    partitions: tuple[int, ...] = ()
+    incarnation: int = 0
+
+
+class Directory:
+    """Membership with leases. Times in seconds."""
+
+    def __init__(
+        self,
+        *,
+        generation: int,
+        lease: float,
+        now: float,
+        writer_partitions: int = 1,
+        grace: float = 0.0,
+    ) -> None:
+        """`grace`: how long to wait, before the first view, for processes that a predecessor knew:
+        whoever is not in the first view is dead."""
+        self.generation = generation
+        self.lease = lease
+        self.writer_partitions = writer_partitions
+        self._opens = now + grace
+        self._number = 0
+        self._counter = 0
+        self._members: dict[int, Member] = {}
+        self._alive_until: dict[int, float] = {}
+        self._changed = True
+        self._view: View | None = None
+
+    def join(self, joining: Joining, now: float) -> int:
+        """The process's incarnation; 0 refuses an old one that is dead by now: it must drop all it
+        holds and ask for a new one."""
+        incarnation = joining.incarnation
+        if incarnation:
+            of_predecessor = incarnation < self.generation << COUNTER_BITS
+            if incarnation not in self._members and not (of_predecessor and now < self._opens):
+                return 0
+        else:
+            self._counter += 1
+            incarnation = (self.generation << COUNTER_BITS) | self._counter
+        member = Member(
+            incarnation,
+            joining.role,
+            joining.name,
+            joining.address,
+            joining.step,
+            joining.pool,
+            joining.revision,
+            partitions=joining.partitions,
+        )
+        if self._members.get(incarnation) != member:
+            self._members[incarnation] = member
+            self._changed = True
+        self._alive_until[incarnation] = now + self.lease
+        return incarnation
+
+    def heartbeat(self, incarnation: int, now: float) -> bool:
+        """Renew the lease; False when it has run out before."""
+        if incarnation not in self._members:
+            return False
+        self._alive_until[incarnation] = now + self.lease
+        return True
+
+    def leave(self, incarnation: int) -> None:
+        """A process has left in order, or is known to be dead."""
+        if self._members.pop(incarnation, None):
+            del self._alive_until[incarnation]
+            self._changed = True
+
+    def change(
+        self, incarnation: int, *, draining: bool | None = None, weight: int | None = None
+    ) -> None:
+        """Tell all that a member drains, or gets another share of the new rows."""
+        member = self._members.get(incarnation)
+        if member is None:
+            return
+        changed = msgspec.structs.replace(
+            member,
+            draining=member.draining if draining is None else draining,
+            weight=member.weight if weight is None else weight,
+        )
+        if changed != member:
+            self._members[incarnation] = changed
+            self._changed = True
+
+    def tick(self, now: float) -> list[Member]:
+        """Let leases run out; returns those that did."""
+        late = [self._members[i] for i, until in self._alive_until.items() if until < now]
+        for member in late:
+            self.leave(member.incarnation)
+        return late
+
+    def view(self, now: float) -> View | None:
+        """The view to publish; None while the directory still waits for old members."""
+        if now < self._opens:
+            return None
+        if self._changed or self._view is None:
+            self._number += 1
+            self._changed = False
+            self._view = View(
+                self.generation,
+                self._number,
+                max([(self.generation << COUNTER_BITS) | self._counter, *self._members]),
+                tuple(self._members.values()),
+                self.writer_partitions,
+            )
+        return self._view

@@ -1,0 +1,80 @@
+"""Messages that wait to be handled: urgent first, then by deadline, then by age; and the fence."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+from weft.protocol.message import Message
+
+
+class Work:
+    """A message in this process's hands, and whom to tell when it has been passed on."""
+
+    __slots__ = ("message", "parent_ref", "parent_sender", "tag")
+
+    def __init__(self, message: Message, parent_sender: int, parent_ref: int) -> None:
+        self.message = message
+        self.tag = message.tag
+        self.parent_sender = parent_sender
+        self.parent_ref = parent_ref
+
+
+class Inbox:
+    """A heap on (priority, deadline, age)."""
+
+    __slots__ = ("_age", "_heap")
+
+    def __init__(self) -> None:
+        self._age = 0
+        self._heap: list[tuple[int, float, int, Work]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, work: Work) -> None:
+        self._age += 1
+        message = work.message
+        heapq.heappush(
+            self._heap, (-message.priority, message.deadline or math.inf, self._age, work)
+        )
+
+    def pop(self) -> Work | None:
+        """The most urgent, or None."""
+        return heapq.heappop(self._heap)[3] if self._heap else None
+
+    def works(self) -> list[Work]:
+        return [entry[3] for entry in self._heap]
+
+
+class Fence:
+    """The highest tag seen per row: nothing lower or equal is ever accepted again here.
+
+    Bounded: the oldest rows are forgotten first. Forgetting costs work (a stale lineage may run
+    on), never correctness, because the writer has the last word.
+    """
+
+    __slots__ = ("_limit", "_seen")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def admit(self, row: int, tag: int) -> bool:
+        """Whether `tag` is higher than all seen for `row`; if so it is the new mark."""
+        seen = self._seen
+        if tag <= seen.get(row, -1):
+            return False
+        # Taken out first, so that rows on the move stay young and are not the next to be forgotten.
+        seen.pop(row, None)
+        seen[row] = tag
+        if len(seen) > self._limit:
+            del seen[next(iter(seen))]
+        return True
+
+    def passed(self, row: int, tag: int) -> bool:
+        """Whether a higher tag than this has been seen: the work on it is vain."""
+        return self._seen.get(row, -1) > tag

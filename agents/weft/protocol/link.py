@@ -1,0 +1,186 @@
+"""A reliable, ordered session between two incarnations, over anything that carries frames.
+
+Frames are numbered per direction and kept until acknowledged; the receiver takes them strictly in
+order. Lost, doubled or reordered frames and broken connections therefore never show above this
+file. The session ends only with one of its two processes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from weft.protocol.message import Control, Done, Frame, Message, SegmentItem
+
+FRAME_MESSAGES = 256
+"""Messages (and as many segments) in one frame at the most."""
+FRAME_BYTES = 1 << 20
+"""A frame is closed when its bodies reach this; one body may be larger."""
+WINDOW = 4
+"""Unacknowledged frames at the most. Below it, a second frame goes out only when it is worth it."""
+WORTH = 64
+"""Queued messages that make a frame worth sending while another is unanswered."""
+RESEND_AFTER = 2.0
+"""Seconds without an acknowledgement after which frames go out again (TCP loses none; a new
+connection resends at once)."""
+
+
+class Link:
+    """One end of the session with `peer`."""
+
+    __slots__ = (
+        "_control",
+        "_done",
+        "_messages",
+        "_next",
+        "_owed",
+        "_received",
+        "_resend",
+        "_segments",
+        "_sent_at",
+        "_settled",
+        "_unacked",
+        "connected",
+        "down_since",
+        "load",
+        "peer",
+    )
+
+    def __init__(self, peer: int, now: float) -> None:
+        self.peer = peer
+        self.connected = False
+        self.down_since = now
+        self.load = 0
+        """The peer's own word on its load, plus what we have sent since."""
+        self._messages: deque[Message] = deque()
+        self._settled: list[int] = []
+        self._segments: deque[SegmentItem] = deque()
+        self._done: list[Done] = []
+        self._control: list[Control] = []
+        self._unacked: deque[Frame] = deque()
+        self._resend: deque[Frame] = deque()
+        self._next = 1
+        self._received = 0
+        self._owed = False
+        self._sent_at = now
+
+    # what the role wants to send
+
+    def send(self, message: Message) -> None:
+        self._messages.append(message)
+        self.load += 1
+
+    def send_segment(self, segment: SegmentItem) -> None:
+        self._segments.append(segment)
+
+    def settle(self, ref: int) -> None:
+        self._settled.append(ref)
+
+    def send_done(self, done: Done) -> None:
+        self._done.append(done)
+
+    def send_control(self, control: Control) -> None:
+        self._control.append(control)
+
+    # the connection
+
+    def connect(self, now: float) -> None:
+        """A (new) connection stands: everything unacknowledged goes out again."""
+        self.connected = True
+        self._resend = deque(self._unacked)
+        self._sent_at = now
+        self._owed = True
+
+    def disconnect(self, now: float) -> None:
+        if self.connected:
+            self.connected = False
+            self.down_since = now
+
+    def unacknowledged(self) -> int:
+        return len(self._unacked)
+
+    def queued(self) -> int:
+        """Items not sent yet."""
+        return (
+            len(self._messages)
+            + len(self._settled)
+            + len(self._segments)
+            + len(self._done)
+            + len(self._control)
+        )
+
+    def next_frame(self, load: int, now: float) -> Frame | None:
+        """The frame to put on the wire now, or None. Call again until None."""
+        if not self.connected:
+            return None
+        if self._resend:
+            frame = self._resend.popleft()
+        elif self._may_send():
+            frame = self._close_frame()
+        elif self._owed:
+            frame = Frame()
+        else:
+            return None
+        frame.ack = self._received
+        frame.load = load
+        self._owed = False
+        if frame.seq:
+            self._sent_at = now
+        return frame
+
+    def receive(self, frame: Frame) -> tuple[list[Frame], bool]:
+        """Take a frame in. Returns our own frames that it acknowledges, and whether its items are
+        new (False: seen before or out of order; ignore them)."""
+        acknowledged: list[Frame] = []
+        unacked = self._unacked
+        while unacked and unacked[0].seq <= frame.ack:
+            acknowledged.append(unacked.popleft())
+        while self._resend and self._resend[0].seq <= frame.ack:
+            self._resend.popleft()
+        self.load = frame.load + len(self._messages)
+        for sent in unacked:
+            self.load += len(sent.messages)
+        if not frame.seq:
+            return acknowledged, False
+        self._owed = True
+        if frame.seq != self._received + 1:
+            return acknowledged, False
+        self._received = frame.seq
+        return acknowledged, True
+
+    def tick(self, now: float) -> None:
+        """Schedule a resend where the peer has been silent for too long."""
+        if self._unacked and not self._resend and now - self._sent_at >= RESEND_AFTER:
+            self._resend = deque(self._unacked)
+
+    def _may_send(self) -> bool:
+        waiting = len(self._unacked)
+        if waiting == 0:
+            return self.queued() > 0
+        return waiting < WINDOW and len(self._messages) + len(self._segments) >= WORTH
+
+    def _close_frame(self) -> Frame:
+        frame = Frame(seq=self._next)
+        self._next += 1
+        size = 0
+        if self._messages:
+            messages = frame.messages = []
+            queue = self._messages
+            while queue and len(messages) < FRAME_MESSAGES and size < FRAME_BYTES:
+                message = queue.popleft()
+                size += len(message.body)
+                messages.append(message)
+        if self._segments:
+            segments = frame.segments = []
+            items = self._segments
+            while items and len(segments) < FRAME_MESSAGES and size < FRAME_BYTES:
+                item = items.popleft()
+                size += len(item.body)
+                segments.append(item)
+        if self._settled:
+            frame.settled, self._settled = self._settled, []
+        if self._done:
+            frame.done, self._done = self._done, []
+        if self._control:
+            frame.control, self._control = self._control, []
+        self._unacked.append(frame)
+        return frame

@@ -1,0 +1,109 @@
+"""What travels between processes: messages with their control header, in frames."""
+
+from __future__ import annotations
+
+import msgspec
+
+ACCEPT = "$accept"
+REJECT = "$reject"
+DEAD = "$dead"
+ENDS = frozenset({ACCEPT, REJECT, DEAD})
+"""Destinations that are a row's end: such a message goes to the writer of its row."""
+
+HOP_BITS = 20
+FORK_BITS = 20
+
+
+class Message(msgspec.Struct, array_like=True, omit_defaults=True):
+    """A row on its way, and where it goes next.
+
+    The header is everything but `body`; only the agent that handles the message decodes the body.
+    """
+
+    row: int
+    """Key of the row: source partition << 48 | ordinal in that partition."""
+    epoch: int
+    """Rises when the source issues the row again."""
+    fork: int
+    """Rises when a holder sends the row again because its receiver died."""
+    hop: int
+    """Rises with each hop."""
+    to: str
+    """The step that shall handle it, or one of `ENDS`."""
+    ref: int
+    """The sender's number for this message; the receiver settles it by that number."""
+    body: bytes
+    segments: list[int] = []
+    """Ids of the trace segments made so far (sender's incarnation << 32 | sender's number)."""
+    priority: int = 0
+    """Higher is more urgent."""
+    deadline: float = 0.0
+    """Unix time in seconds after which the row is late; 0 for none. Orders rows of one priority."""
+    attempts: int = 0
+    """Failed tries of this hop."""
+    crashes: int = 0
+    """How often a process died with this row in its hands."""
+    homes: dict[str, int] = {}
+    """Step -> incarnation that handled the row there: the engine's cache may still know it."""
+    pins: dict[str, str] = {}
+    """Versions that this row runs with, by kind (`plan`)."""
+    reason: str = ""
+    """For rejected and dead rows: why."""
+
+    @property
+    def tag(self) -> int:
+        """(epoch, fork, hop) as one number that compares in that order."""
+        return (self.epoch << (FORK_BITS + HOP_BITS)) | (self.fork << HOP_BITS) | self.hop
+
+
+class SegmentItem(msgspec.Struct, array_like=True):
+    """A trace segment for the writer of `row`; settled by `ref` when the row is committed."""
+
+    ref: int
+    row: int
+    body: bytes
+
+
+class Done(msgspec.Struct, array_like=True):
+    """The writer's word to the source: this row is committed with this end."""
+
+    row: int
+    status: str
+
+
+class CensusAsk(msgspec.Struct, array_like=True, tag="ask"):
+    """Which of these rows do you hold? `rows` None asks for all."""
+
+    number: int
+    rows: list[int] | None
+
+
+class CensusAnswer(msgspec.Struct, array_like=True, tag="answer"):
+    """Rows held here (epoch beside each), and rows known to be committed (end beside each)."""
+
+    number: int
+    held: list[tuple[int, int]]
+    done: list[Done]
+
+
+Control = CensusAsk | CensusAnswer
+
+
+class Frame(msgspec.Struct, array_like=True, omit_defaults=True):
+    """One unit on a link. `seq` 0 carries nothing but the acknowledgement."""
+
+    seq: int = 0
+    ack: int = 0
+    """All frames of the peer up to this number have arrived."""
+    load: int = 0
+    """Messages waiting and in work at the sender of this frame."""
+    messages: list[Message] = []
+    settled: list[int] = []
+    """The peer's messages and segments that it need not keep any longer, by `ref`."""
+    segments: list[SegmentItem] = []
+    done: list[Done] = []
+    control: list[Control] = []
+
+
+encode_frame = msgspec.msgpack.Encoder().encode
+decode_frame = msgspec.msgpack.Decoder(Frame).decode

@@ -1,0 +1,244 @@
+"""The machine that issues rows, bounds how many are on their way, and asks after those that stay."""
+
+from __future__ import annotations
+
+from weft.protocol.census import Census
+from weft.protocol.message import (
+    DEAD,
+    CensusAnswer,
+    CensusAsk,
+    Control,
+    Done,
+    Message,
+    SegmentItem,
+)
+from weft.protocol.node import Node
+from weft.protocol.view import View
+
+ASK_EVERY = 5.0
+"""Seconds between censuses over rows that are outstanding for long, deaths or not: a row may have
+been dropped in favour of a lineage that has died meanwhile."""
+ASK_AGAIN = 0.2
+"""Seconds between the first census after a death and the second that must agree with it."""
+ANSWER_WITHIN = 5.0
+"""A census not answered by all members in these seconds is given up and held again."""
+
+
+class Outstanding:
+    """A row issued and not committed yet. `body` is kept so that it can be issued again."""
+
+    __slots__ = ("body", "deadline", "epoch", "issued", "missed", "priority", "reason", "to")
+
+    def __init__(
+        self,
+        body: bytes | None,
+        epoch: int,
+        now: float,
+        *,
+        to: str,
+        priority: int = 0,
+        deadline: float = 0.0,
+        reason: str = "",
+    ) -> None:
+        self.body = body
+        self.epoch = epoch
+        self.issued = now
+        self.to = to
+        self.priority = priority
+        self.deadline = deadline
+        self.reason = reason
+        self.missed = 0
+        """Censuses in a row that found it nowhere."""
+
+
+class SourceNode(Node):
+    """Issues rows while there is room; tells what has ended.
+
+    `room` says how many rows to `issue`; `ended` collects what the writers reported.
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        *,
+        entry: str,
+        generation: int,
+        max_rows: int,
+        max_bytes: int,
+        seed: int = 0,
+    ) -> None:
+        """`generation`: higher than that of any source before (epochs start above theirs)."""
+        super().__init__(incarnation, seed=seed)
+        self.entry = entry
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
+        self.outstanding: dict[int, Outstanding] = {}
+        self.bytes = 0
+        self.ended: list[Done] = []
+        self.reissued = 0
+        self._epoch = generation << 16
+        self._census: Census | None = None
+        self._numbers = 0
+        self._ask_at = 0.0
+        self._ask_all = False
+        self._adopting = False
+
+    def load(self) -> int:
+        return 0
+
+    # issuing
+
+    def room(self) -> bool:
+        """Whether one more row may be issued."""
+        return (
+            not self._adopting
+            and len(self.outstanding) < self.max_rows
+            and (self.bytes < self.max_bytes or not self.outstanding)
+        )
+
+    def issue(
+        self, row: int, body: bytes, now: float, *, priority: int = 0, deadline: float = 0.0
+    ) -> None:
+        """Send a new row on its way. One that is on its way already only gets its body."""
+        known = self.outstanding.get(row)
+        if known is not None:
+            if known.body is None:
+                known.body = body
+                self.bytes += len(body)
+            return
+        self._issue(
+            row,
+            Outstanding(
+                body, self._epoch, now, to=self.entry, priority=priority, deadline=deadline
+            ),
+            now,
+        )
+
+    def bury(self, row: int, body: bytes, reason: str, now: float) -> None:
+        """A row that cannot even start goes straight to its writer as dead."""
+        self._issue(row, Outstanding(body, self._epoch, now, to=DEAD, reason=reason), now)
+
+    def adopt(self, now: float) -> None:
+        """A new source among living agents: ask what is on its way before issuing anything."""
+        self._adopting = True
+        self._ask_at = now
+
+    # membership and time
+
+    def apply_view(self, view: View, now: float) -> None:
+        before = set(self.view.by_incarnation)
+        super().apply_view(view, now)
+        if before - set(view.by_incarnation):
+            self._ask_soon(now)
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        if self._census is not None and now - self._census.started > ANSWER_WITHIN:
+            self._ask_soon(now)
+        if self._census is None and now >= self._ask_at:
+            self._ask(None if self._adopting else self._suspects(now), now)
+
+    def _ask_soon(self, now: float) -> None:
+        """Ask after everything at the next tick."""
+        self._census = None
+        self._ask_all = True
+        self._ask_at = now
+
+    def _suspects(self, now: float) -> set[int]:
+        if self._ask_all:
+            return set(self.outstanding)
+        return {
+            row
+            for row, outstanding in self.outstanding.items()
+            if outstanding.missed or now - outstanding.issued > ASK_EVERY
+        }
+
+    def _ask(self, rows: set[int] | None, now: float) -> None:
+        members = set(self.view.by_incarnation) - {self.incarnation}
+        self._ask_at = now + ASK_EVERY
+        self._ask_all = False
+        if not members or (rows is not None and not rows):
+            return
+        self._numbers += 1
+        self._census = Census(self._numbers, rows, members, now)
+        ask = CensusAsk(self._numbers, None if rows is None else sorted(rows))
+        for member in members:
+            link = self._link(member, now)
+            link.send_control(ask)
+            self._dirty[member] = link
+
+    def _take_control(self, peer: int, control: Control, now: float) -> None:
+        census = self._census
+        if not isinstance(control, CensusAnswer) or census is None:
+            return
+        if not census.answer(peer, control):
+            return
+        self._census = None
+        for done in census.done.values():
+            self._take_done(done, now)
+        if census.rows is None:
+            self._adopt(census, now)
+        else:
+            self._judge(census, now)
+
+    def _adopt(self, census: Census, now: float) -> None:
+        self._adopting = False
+        for row, epoch in census.held.items():
+            if row not in self.outstanding:
+                self.outstanding[row] = Outstanding(None, epoch, now, to=self.entry)
+
+    def _judge(self, census: Census, now: float) -> None:
+        ours = {kept.message.row for kept in self.outbox.messages.values()}
+        missing = census.missing() - ours
+        for row in census.rows or ():
+            outstanding = self.outstanding.get(row)
+            if outstanding is None:
+                continue
+            if row not in missing:
+                outstanding.missed = 0
+            elif outstanding.missed == 0:
+                outstanding.missed = 1
+                self._ask_at = now + ASK_AGAIN
+            elif outstanding.body is not None:
+                outstanding.missed = 0
+                self._issue_again(row, outstanding, now)
+
+    def _issue_again(self, row: int, outstanding: Outstanding, now: float) -> None:
+        self._epoch = max(self._epoch, outstanding.epoch) + 1
+        outstanding.epoch = self._epoch
+        outstanding.issued = now
+        self.reissued += 1
+        self._send_row(row, outstanding, now)
+
+    def _issue(self, row: int, outstanding: Outstanding, now: float) -> None:
+        self.outstanding[row] = outstanding
+        self.bytes += len(outstanding.body or b"")
+        self._send_row(row, outstanding, now)
+
+    def _send_row(self, row: int, outstanding: Outstanding, now: float) -> None:
+        assert outstanding.body is not None
+        message = Message(
+            row,
+            outstanding.epoch,
+            0,
+            0,
+            outstanding.to,
+            0,
+            outstanding.body,
+            priority=outstanding.priority,
+            deadline=outstanding.deadline,
+            reason=outstanding.reason,
+        )
+        self._dispatch(message, 0, 0, now)
+
+    def _take_done(self, done: Done, now: float) -> None:
+        outstanding = self.outstanding.pop(done.row, None)
+        if outstanding is not None:
+            self.bytes -= len(outstanding.body or b"")
+            self.ended.append(done)
+
+    def _take_message(self, peer: int, message: Message, now: float) -> None:
+        raise AssertionError("no step leads to the source")
+
+    def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
+        raise AssertionError("segments go to writers")

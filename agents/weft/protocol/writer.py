@@ -1,0 +1,249 @@
+"""The machine of a writer: joins rows with their segments, commits them, has the last word.
+
+A row is committed once, whatever lineages of it arrive: the first complete one wins.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from weft.protocol.committed import CommittedRows
+from weft.protocol.message import (
+    ACCEPT,
+    DEAD,
+    REJECT,
+    CensusAnswer,
+    CensusAsk,
+    Control,
+    Done,
+    Message,
+    SegmentItem,
+)
+from weft.protocol.node import Node
+from weft.protocol.view import partition_of
+
+STATUS_OF = {ACCEPT: "accepted", REJECT: "rejected", DEAD: "dead"}
+SEGMENT_WAIT = 10.0
+"""Seconds that a row waits for a segment it names. Its holder and the writer that had it may both
+have died; then this lineage is dropped and the census finds the row missing."""
+
+
+class Finished(msgspec.Struct):
+    """A row ready to be committed. `segments` in hop order."""
+
+    row: int
+    status: str
+    reason: str
+    body: bytes
+    segments: list[bytes]
+    attempts: int
+    epoch: int
+
+
+class Batch(msgspec.Struct):
+    """Rows of one partition, to be committed at once; `number` tells batches apart."""
+
+    number: int
+    partition: int
+    rows: list[Finished]
+
+
+class _Pending:
+    __slots__ = ("message", "missing", "since", "tells")
+
+    def __init__(self, message: Message, peer: int, missing: set[int], now: float) -> None:
+        self.message = message
+        self.missing = missing
+        self.since = now
+        self.tells = (peer, message.ref)
+
+
+class WriterNode(Node):
+    """`take_batch` hands out what to commit; `committed` or `failed` says what came of it."""
+
+    def __init__(
+        self,
+        incarnation: int,
+        *,
+        partitions: int,
+        owned: tuple[int, ...],
+        committed: CommittedRows,
+        interval: float,
+        max_batch: int = 4096,
+        seed: int = 0,
+    ) -> None:
+        """`committed`: what the table already holds for the owned partitions. `interval`: seconds
+        that a finished row waits for company at the most."""
+        super().__init__(incarnation, seed=seed)
+        self.partitions = partitions
+        self.owned = owned
+        self.done_rows = committed
+        self.interval = interval
+        self.max_batch = max_batch
+        self.waiting: dict[int, _Pending] = {}
+        """Rows whose segments are not all here."""
+        self.ready: dict[int, dict[int, _Pending]] = {partition: {} for partition in owned}
+        self.in_commit: dict[int, tuple[Batch, dict[int, _Pending]]] = {}
+        self._segments: dict[int, dict[int, bytes]] = {}
+        self._oldest: dict[int, float] = {}
+        self._numbers = 0
+
+    def load(self) -> int:
+        return len(self.waiting) + sum(len(rows) for rows in self.ready.values())
+
+    # committing
+
+    def due(self, now: float, *, flush: bool = False) -> list[int]:
+        """Partitions with a batch to commit now; none that is committing already."""
+        return [
+            partition
+            for partition, rows in self.ready.items()
+            if rows
+            and partition not in self.in_commit
+            and (
+                flush
+                or len(rows) >= self.max_batch
+                or now - self._oldest.get(partition, now) >= self.interval
+            )
+        ]
+
+    def take_batch(self, partition: int) -> Batch:
+        """The oldest finished rows of the partition, at most `max_batch`."""
+        ready = self.ready[partition]
+        chosen = {row: ready[row] for row in list(ready)[: self.max_batch]}
+        for row in chosen:
+            del ready[row]
+        self._numbers += 1
+        batch = Batch(
+            self._numbers, partition, [self._finish(row, kept) for row, kept in chosen.items()]
+        )
+        self.in_commit[partition] = (batch, chosen)
+        return batch
+
+    def committed(self, batch: Batch, now: float, *, already: frozenset[int] = frozenset()) -> None:
+        """The batch is in the table for good. `already`: rows of it that a predecessor had
+        committed, so that they were left out."""
+        _, chosen = self.in_commit.pop(batch.partition)
+        self._oldest[batch.partition] = now
+        for finished in batch.rows:
+            if finished.row not in already:
+                self.done_rows.add(finished.row, finished.status)
+            self._release(finished.row, chosen[finished.row], now)
+
+    def failed(self, batch: Batch, now: float) -> None:
+        """The batch is surely not in the table: its rows wait for the next one."""
+        _, chosen = self.in_commit.pop(batch.partition)
+        self.ready[batch.partition] = {**chosen, **self.ready[batch.partition]}
+
+    def idle(self) -> bool:
+        return not (self.waiting or self.in_commit or any(self.ready.values()))
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        late = [row for row, kept in self.waiting.items() if now - kept.since > SEGMENT_WAIT]
+        for row in late:
+            self._settle(*self.waiting.pop(row).tells)
+
+    def _finish(self, row: int, kept: _Pending) -> Finished:
+        message = kept.message
+        segments = self._segments.get(row, {})
+        return Finished(
+            row,
+            STATUS_OF[message.to],
+            message.reason,
+            message.body,
+            [segments[number] for number in message.segments],
+            message.crashes + 1,
+            message.epoch,
+        )
+
+    def _release(self, row: int, kept: _Pending, now: float) -> None:
+        self._settle(*kept.tells)
+        for number in self._segments.pop(row, ()):
+            self._settle(number >> 32, number & 0xFFFFFFFF)
+        self._tell_source(row)
+
+    def _tell_source(self, row: int) -> None:
+        source = self.view.source
+        if link := self.links.get(source):
+            link.send_done(Done(row, self.done_rows.status(row)))
+            self._dirty[source] = link
+
+    # taking in
+
+    def _take_message(self, peer: int, message: Message, now: float) -> None:
+        row = message.row
+        partition = partition_of(row, self.partitions)
+        if partition not in self.ready:
+            # Not ours: the sender acts on another view. It keeps its copy, and sends it to the
+            # right one when it has the view; we hold nothing.
+            return
+        if row in self.done_rows:
+            self._settle(peer, message.ref)
+            self._tell_source(row)
+            return
+        in_commit = self.in_commit.get(partition)
+        if row in self.ready[partition] or (in_commit and row in in_commit[1]):
+            self._settle(peer, message.ref)
+            return
+        if (other := self.waiting.get(row)) is not None:
+            if other.message.tag >= message.tag:
+                self._settle(peer, message.ref)
+                return
+            self._settle(*other.tells)
+        here = self._segments.get(row, {})
+        missing = {number for number in message.segments if number not in here}
+        pending = _Pending(message, peer, missing, now)
+        if missing:
+            self.waiting[row] = pending
+        else:
+            self.waiting.pop(row, None)
+            self._make_ready(partition, row, pending, now)
+
+    def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
+        row = segment.row
+        partition = partition_of(row, self.partitions)
+        if row in self.done_rows:
+            self._settle(peer, segment.ref)
+            return
+        if partition not in self.ready:
+            return
+        number = (peer << 32) | segment.ref
+        self._segments.setdefault(row, {})[number] = segment.body
+        pending = self.waiting.get(row)
+        if pending is not None:
+            pending.missing.discard(number)
+            if not pending.missing:
+                del self.waiting[row]
+                self._make_ready(partition, row, pending, now)
+
+    def _make_ready(self, partition: int, row: int, pending: _Pending, now: float) -> None:
+        ready = self.ready[partition]
+        if not ready:
+            self._oldest[partition] = now
+        ready[row] = pending
+
+    def _take_control(self, peer: int, control: Control, now: float) -> None:
+        if not isinstance(control, CensusAsk):
+            return
+        held = {row: kept.message.epoch for row, kept in self.waiting.items()}
+        for rows in [*self.ready.values(), *(chosen for _, chosen in self.in_commit.values())]:
+            held.update((row, kept.message.epoch) for row, kept in rows.items())
+        if control.rows is None:
+            answer = CensusAnswer(control.number, list(held.items()), [])
+        else:
+            answer = CensusAnswer(
+                control.number,
+                [(row, held[row]) for row in control.rows if row in held],
+                [
+                    Done(row, status)
+                    for row in control.rows
+                    if (status := self.done_rows.status(row))
+                ],
+            )
+        link = self._link(peer, now)
+        link.send_control(answer)
+        self._dirty[peer] = link
+
+    def _take_done(self, done: Done, now: float) -> None:
+        raise AssertionError("the end of a row is told to the source")
