@@ -107,7 +107,7 @@ class AgentNode(Node):
         self.inbox.push(work)
 
     def hand_back(self, now: float) -> None:
-        """Leaving: what has not been begun goes to another instance of the step, if there is one."""
+        """Leaving: what has not been begun goes to another instance of the step, if any."""
         works = self.inbox.works()
         self.inbox = Inbox()
         for work in works:

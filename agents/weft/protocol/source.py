@@ -1,4 +1,4 @@
-"""The machine that issues rows, bounds how many are on their way, and asks after those that stay."""
+"""The machine that issues rows, bounds how many are on the way, and asks after the missing."""
 
 from __future__ import annotations
 
