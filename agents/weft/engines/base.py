@@ -54,12 +54,12 @@ class Engine(ABC):
     model: str
     """The name that goes into provenance."""
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027  (optional to override)
         """Get ready (load weights, check the endpoint). Raises `EngineError` when that is vain."""
 
     @abstractmethod
     async def chat(self, request: ChatRequest) -> ChatResult:
         """Answer one request. Raises `EngineError`."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Let go of everything; no call is under way any more."""
