@@ -21,6 +21,7 @@ class Joining(msgspec.Struct, array_like=True):
     pool: str = ""
     revision: str = ""
     partitions: tuple[int, ...] = ()
+    """For a writer that comes back: those it has. A new one is given a free seat."""
     incarnation: int = 0
 
 
@@ -33,13 +34,16 @@ class Directory:
         generation: int,
         lease: float,
         now: float,
+        writers: int = 1,
         writer_partitions: int = 1,
         grace: float = 0.0,
     ) -> None:
-        """`grace`: how long to wait, before the first view, for processes that a predecessor knew:
+        """`writers`: how many share the `writer_partitions`: each takes a seat, and partition p
+        belongs to seat p modulo `writers`. `grace`: how long to wait, before the first view, for processes that a predecessor knew:
         whoever is not in the first view is dead."""
         self.generation = generation
         self.lease = lease
+        self.writers = writers
         self.writer_partitions = writer_partitions
         self._opens = now + grace
         self._number = 0
@@ -49,17 +53,22 @@ class Directory:
         self._changed = True
         self._view: View | None = None
 
-    def join(self, joining: Joining, now: float) -> int:
-        """The process's incarnation; 0 refuses an old one that is dead by now: it must drop all it
-        holds and ask for a new one."""
+    def join(self, joining: Joining, now: float) -> Member | None:
+        """The process as the directory knows it from now on. None refuses an old incarnation that
+        is dead by now (it must drop all it holds and ask for a new one), and a writer too many."""
         incarnation = joining.incarnation
         if incarnation:
             of_predecessor = incarnation < self.generation << COUNTER_BITS
             if incarnation not in self._members and not (of_predecessor and now < self._opens):
-                return 0
+                return None
         else:
             self._counter += 1
             incarnation = (self.generation << COUNTER_BITS) | self._counter
+        partitions = joining.partitions
+        if joining.role == "writer" and not partitions:
+            partitions = self._free_seat()
+            if not partitions:
+                return None
         member = Member(
             incarnation,
             joining.role,
@@ -68,13 +77,21 @@ class Directory:
             joining.step,
             joining.pool,
             joining.revision,
-            partitions=joining.partitions,
+            partitions=partitions,
         )
         if self._members.get(incarnation) != member:
             self._members[incarnation] = member
             self._changed = True
         self._alive_until[incarnation] = now + self.lease
-        return incarnation
+        return member
+
+    def _free_seat(self) -> tuple[int, ...]:
+        taken = {p for member in self._members.values() for p in member.partitions}
+        for seat in range(self.writers):
+            partitions = tuple(range(seat, self.writer_partitions, self.writers))
+            if partitions and not taken.intersection(partitions):
+                return partitions
+        return ()
 
     def heartbeat(self, incarnation: int, now: float) -> bool:
         """Renew the lease; False when it has run out before."""
