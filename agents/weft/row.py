@@ -6,13 +6,15 @@ compact (arrays, not maps) and the codecs below are the only place that knows it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 
 class ToolCall(msgspec.Struct, array_like=True):
-    """A model's wish to call a tool. `arguments` is a JSON object as text, as the models write it."""
+    """A model's wish to call a tool. `arguments` is a JSON object as text, as models write it."""
 
     id: str
     name: str
@@ -34,8 +36,9 @@ class ChatMessage(msgspec.Struct, array_like=True):
 class Row(msgspec.Struct, array_like=True):
     """What an agent gets and changes.
 
-    `source` holds the columns as the source gave them and is never changed; `data` holds what agents
-    add (`row["verdict"] = "revise"`). Reading `row["x"]` looks in `data` first, then in `source`.
+    `source` holds the columns as the source gave them and is never changed; `data` holds what
+    agents add (`row["verdict"] = "revise"`). Reading `row["x"]` looks in `data` first, then in
+    `source`.
     """
 
     id: str
@@ -58,7 +61,7 @@ class Row(msgspec.Struct, array_like=True):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of `name`, or `default` where neither an agent nor the source gave one."""
-        return self[name] if name in self else default
+        return self.data[name] if name in self.data else self.source.get(name, default)
 
     @property
     def pending_tool_calls(self) -> list[ToolCall]:
@@ -73,17 +76,32 @@ class Row(msgspec.Struct, array_like=True):
                 break
         return []
 
-    def view(self) -> dict[str, Any]:
+    def view(self, only: Collection[str] | None = None) -> dict[str, Any]:
         """The row as conditions and prompts see it (`row.…`).
 
         Columns and fields lie side by side, a field hiding a column of its name; `id`, `messages`,
         and `tool_calls` (only while some are unanswered, so that `has(row.tool_calls)` tells) are
-        always the row's own.
+        always the row's own. `only` limits the view to these names (those that the row has), so
+        that asking for one field does not convert the whole dialogue.
         """
-        seen: dict[str, Any] = {**self.source, **self.data, "id": self.id}
-        seen["messages"] = [msgspec.structs.asdict(message) for message in self.messages]
-        if calls := self.pending_tool_calls:
-            seen["tool_calls"] = [msgspec.structs.asdict(call) for call in calls]
+        if only is None:
+            only = dict.fromkeys((*self.source, *self.data, *sorted(VIEW_NAMES)))
+        seen: dict[str, Any] = {}
+        for name in only:
+            if name == "id":
+                seen[name] = self.id
+            elif name == "messages":
+                seen[name] = [
+                    {**asdict(message), "tool_calls": [asdict(call) for call in message.tool_calls]}
+                    for message in self.messages
+                ]
+            elif name == "tool_calls":
+                if calls := self.pending_tool_calls:
+                    seen[name] = [asdict(call) for call in calls]
+            elif name in self.data:
+                seen[name] = self.data[name]
+            elif name in self.source:
+                seen[name] = self.source[name]
         return seen
 
 

@@ -1,0 +1,1 @@
+"""Prompts: sandboxed templates over a row, versioned by their hash."""

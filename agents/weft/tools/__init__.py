@@ -1,0 +1,1 @@
+"""Tools that dialogues may call: Python functions, or APIs that an LLM plays."""

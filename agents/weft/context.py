@@ -1,0 +1,166 @@
+"""What an agent gets with each row: the LLM, prompts, tools, log and records of one hop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from weft.engines.base import Engine, EngineError
+from weft.llm import LLM
+from weft.row import ChatMessage, Row
+from weft.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from weft.prompts.render import Prompts
+    from weft.segment import ModelCall, ToolTrace
+    from weft.tools.base import Tool
+
+MAX_NOTES = 64
+"""Notes that one hop may record; they travel and are stored with the row."""
+
+
+class Context:
+    """Made for each hop, so it is cheap: what a hop does not use is not built.
+
+    The runtime reads `model_calls`, `tool_traces` and `notes` after the hop, once `locate` has
+    filled in which message each record led to.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_llm",
+        "_logger",
+        "_plan_seed",
+        "_prompts",
+        "_tool_kinds",
+        "_toolbox",
+        "attempt",
+        "hop",
+        "notes",
+        "pool",
+        "row_id",
+        "row_key",
+        "step",
+    )
+
+    def __init__(
+        self,
+        *,
+        row_key: int,
+        row_id: str,
+        hop: int,
+        attempt: int,
+        step: str,
+        pool: str,
+        seed: int,
+        engine: Engine | None,
+        prompts: Prompts,
+        tools: Mapping[str, Tool],
+        logger: logging.Logger,
+    ) -> None:
+        """`seed` is the plan's; `engine` is None for a pool that has none."""
+        self.row_key = row_key
+        self.row_id = row_id
+        self.hop = hop
+        """Hops that the row has made before this one."""
+        self.attempt = attempt
+        """1 for the first attempt at this hop."""
+        self.step = step
+        self.pool = pool
+        self.notes: dict[str, Any] = {}
+        self._plan_seed = seed
+        self._engine = engine
+        self._prompts = prompts
+        self._tool_kinds = tools
+        self._logger = logger
+        self._llm: LLM | None = None
+        self._toolbox: Toolbox | None = None
+
+    @property
+    def seed(self) -> int:
+        """63 bits from plan seed, row id and hop: the same whichever instance or attempt it is."""
+        text = f"{self._plan_seed} {self.hop} {self.row_id}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines name the step, row and hop."""
+        return _HopLog(self._logger, {"step": self.step, "row": self.row_id, "hop": self.hop})
+
+    @property
+    def llm(self) -> LLM:
+        """The pool's engine. Raises `EngineError` where the pool has none."""
+        if self._llm is None:
+            if self._engine is None:
+                raise EngineError(
+                    f"AgentPool {self.pool}: its agent asks a model, but the pool has no engine; "
+                    "give it spec.engine (vllm, openai or simulator)"
+                )
+            self._llm = LLM(self._engine, seed=self.seed)
+        return self._llm
+
+    @property
+    def tools(self) -> Toolbox:
+        """The pipeline's tools."""
+        if self._toolbox is None:
+            self._toolbox = Toolbox(
+                self._tool_kinds,
+                row_id=self.row_id,
+                hop=self.hop,
+                log=self.log,
+                ask=lambda: self.llm,
+            )
+        return self._toolbox
+
+    def prompt(self, name: str, row: Row, **extra: Any) -> list[ChatMessage]:
+        """The dialogue to ask the model with: prompt `name` as system message, then the row's.
+
+        The next model call is recorded with the prompt's `name@version`. Raises `PromptError`.
+        """
+        return [ChatMessage("system", self.render(name, row, **extra)), *row.messages]
+
+    def render(self, name: str, row: Row, **extra: Any) -> str:
+        """The text of prompt `name` for this row; `extra` are further names the template may use.
+
+        The next model call is recorded with the prompt's `name@version`. Raises `PromptError`.
+        """
+        text = self._prompts.render(name, row, **extra)
+        if self._engine is not None:
+            self.llm.prompt = f"{name}@{self._prompts.version(name)}"
+        return text
+
+    def record(self, name: str, value: Any) -> None:
+        """Put a note (plain data) into the row's trace under this step. At most 64 names a hop."""
+        if name not in self.notes and len(self.notes) >= MAX_NOTES:
+            raise ValueError(f"ctx.record: more than {MAX_NOTES} notes in one hop; gather them")
+        self.notes[name] = value
+
+    @property
+    def model_calls(self) -> list[ModelCall]:
+        """Every call of the LLM in this hop, in the order they ended."""
+        return [] if self._llm is None else self._llm.calls
+
+    @property
+    def tool_traces(self) -> list[ToolTrace]:
+        """Every execution of a tool in this hop, in the order they began."""
+        return [] if self._toolbox is None else self._toolbox.traces
+
+    def locate(self, row: Row) -> None:
+        """Fill in `message` of the records: the index in the dialogue of what came of them."""
+        if self._toolbox is None and self._llm is None:
+            return
+        index = {id(message): at for at, message in enumerate(row.messages)}
+        if self._toolbox is not None:
+            for trace, answer in zip(self._toolbox.traces, self._toolbox.messages, strict=True):
+                trace.message = index.get(id(answer), -1)
+        if self._llm is not None:
+            for call, reply in zip(self._llm.calls, self._llm.replies, strict=True):
+                call.message = index.get(id(reply), -1)
+
+
+class _HopLog(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        where = self.extra or {}
+        return f"[{where.get('step')} row {where.get('row')} hop {where.get('hop')}] {msg}", kwargs
