@@ -16,7 +16,7 @@ from .settings import (
     config_folder,
     keys_folder,
 )
-from .shell import run
+from .shell import run, write
 
 # Long enough for a dev cluster that stays up, short enough that no stray key is good for ever.
 _DAYS = "30"
@@ -48,6 +48,7 @@ IDENTITIES = {
         ),
     ),
     "apiserver-client": Identity("kube-apiserver-client", "system:masters"),
+    "front-proxy": Identity("front-proxy-client"),
     "admin": Identity("weft-admin", "system:masters"),
     "controller-manager": Identity("system:kube-controller-manager"),
     "scheduler": Identity("system:kube-scheduler"),
@@ -73,6 +74,11 @@ def private_key(name: str) -> Path:
     return keys_folder() / f"{name}.key"
 
 
+def public_key() -> Path:
+    """Checks service account tokens, which the API server signs with the private one."""
+    return keys_folder() / "service-accounts.pub"
+
+
 def kubeconfig(name: str) -> Path:
     return config_folder() / f"{name}.kubeconfig"
 
@@ -87,8 +93,10 @@ def make_all() -> None:
         if not certificate(name).exists():
             _make(name, who)
         write_kubeconfig(kubeconfig(name), name)
-    if not private_key("service-accounts").exists():
+    if not public_key().exists():
         _key("service-accounts")
+        run(["openssl", "pkey", "-in", private_key("service-accounts"), "-pubout", "-out",
+             public_key()])  # fmt: skip
 
 
 def _key(name: str) -> None:
@@ -142,6 +150,4 @@ def write_kubeconfig(path: Path, name: str, server: str = API_URL) -> None:
         "contexts": [{"name": "weft", "context": {"cluster": "weft", "user": name}}],
         "current-context": "weft",
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2))
-    path.chmod(0o600)
+    write(path, json.dumps(content, indent=2), mode=0o600)

@@ -20,7 +20,7 @@ from .settings import (
     pods_may_leave,
     state_folder,
 )
-from .shell import answers, wait_until
+from .shell import answers, wait_until, write
 
 # Not etcd's usual port, which another etcd on the machine may hold.
 _ETCD = "https://127.0.0.1:23790"
@@ -89,16 +89,13 @@ def _start_api_server() -> None:
     etcd_cert, etcd_key = _key_pair("etcd")
     policy = config_folder() / "audit-policy.json"
     # What was asked and by whom, not what was in it: bodies hold Secrets and a lot of bytes.
-    policy.write_text(
-        json.dumps(
-            {
-                "apiVersion": "audit.k8s.io/v1",
-                "kind": "Policy",
-                "omitStages": ["RequestReceived"],
-                "rules": [{"level": "Metadata"}],
-            }
-        )
-    )
+    rules = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata"}],
+    }
+    write(policy, json.dumps(rules))
     processes.start(
         "kube-apiserver",
         [
@@ -121,8 +118,17 @@ def _start_api_server() -> None:
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
-            f"--service-account-key-file={private_key('service-accounts')}",
+            f"--service-account-key-file={certificates.public_key()}",
             f"--service-account-signing-key-file={private_key('service-accounts')}",
+            # Lets a metrics API be served by a pod (APIService); only this one name may speak for
+            # others, though the authority is the same for all.
+            f"--requestheader-client-ca-file={certificate('ca')}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={certificate('front-proxy')}",
+            f"--proxy-client-key-file={private_key('front-proxy')}",
             "--allow-privileged=true",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={audit_log()}",
@@ -179,7 +185,8 @@ def _start_scheduler() -> None:
 def _start_proxy() -> None:
     """One for all nodes: they share the machine's network, so its rules hold for each."""
     config = config_folder() / "kube-proxy.json"
-    config.write_text(
+    write(
+        config,
         json.dumps(
             {
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -197,7 +204,7 @@ def _start_proxy() -> None:
                 # through the machine itself. It costs the pods the sight of who calls them.
                 "nftables": {"masqueradeAll": not network.bridge_filters()},
             }
-        )
+        ),
     )
     proxy = builds.program("kubernetes", "kube-proxy")
     processes.start("kube-proxy", [proxy, f"--config={config}"])
@@ -223,9 +230,11 @@ def _start_dns() -> None:
     }
     apply([role, cluster_role_binding("weft-e2e:coredns", "weft-e2e:coredns", user="coredns")])
     # NXDOMAIN for what is not ours: a REFUSED makes resolvers try again until they time out.
-    outside = "forward . /etc/resolv.conf" if pods_may_leave() else "template ANY ANY . {\n rcode NXDOMAIN\n }"
+    nowhere = "template ANY ANY . {\n    rcode NXDOMAIN\n  }"
+    outside = "forward . /etc/resolv.conf" if pods_may_leave() else nowhere
     corefile = config_folder() / "Corefile"
-    corefile.write_text(
+    write(
+        corefile,
         f"""\
 .:53 {{
   bind {HOST_ADDRESS}
@@ -239,7 +248,7 @@ def _start_dns() -> None:
   }}
   {outside}
 }}
-"""
+""",
     )
     processes.start("coredns", [builds.program("coredns", "coredns"), "-conf", corefile])
 

@@ -20,6 +20,7 @@ from . import (
     nodes,
     packages,
     processes,
+    tinyimages,
 )
 from .kubectl import api_ready, node_ready
 from .say import say, step
@@ -33,6 +34,7 @@ from .settings import (
     node_folder,
     state_folder,
 )
+from .shell import tail
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def up() -> None:
     for name in builds.FOR_UP:
         builds.build(name)
     builds.link_tools(state_folder() / "bin")
+    tinyimages.make()
     network.make()
     with step("starting the control plane"):
         controlplane.start()
@@ -88,6 +91,10 @@ def up() -> None:
             job.result()
     controlplane.wait_for_dns()
     kuberay.wait_ready()
+    for name in daemons():
+        if not processes.runs(name):
+            log = processes.log_of(name)
+            raise ClusterError(f"{name} has ended again; last lines of {log}:\n{tail(log)}")
 
 
 def down(*, purge: bool = False) -> None:

@@ -23,7 +23,7 @@ from .settings import (
     pods_may_leave,
     state_folder,
 )
-from .shell import run, succeeds
+from .shell import run, succeeds, write
 
 CNI_NETWORK = "weft"
 CNI_BIN = Path("/usr/lib/cni")
@@ -126,9 +126,7 @@ def _write_cni() -> None:
         "ipam": pool,
     }
     network = {"cniVersion": "0.4.0", "name": CNI_NETWORK, "plugins": [bridge]}
-    folder = cni_config_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-weft.conflist").write_text(json.dumps(network, indent=2))
+    write(cni_config_folder() / "10-weft.conflist", json.dumps(network, indent=2))
 
 
 def remove() -> None:

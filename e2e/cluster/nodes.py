@@ -22,7 +22,7 @@ from .settings import (
     image_store,
     node_folder,
 )
-from .shell import Words, run, succeeds, wait_until
+from .shell import Words, run, succeeds, wait_until, write
 
 
 def kubelet_name(node: Node) -> str:
@@ -69,7 +69,7 @@ def _start_containerd(node: Node) -> None:
 
 def _run_containerd(node: Node) -> None:
     config = config_folder() / f"{node.name}-containerd.toml"
-    config.write_text(_containerd_config(node))
+    write(config, _containerd_config(node))
     node_folder(node).mkdir(parents=True, exist_ok=True)
     name = containerd_name(node)
     processes.start(name, ["containerd", "--config", config])
@@ -141,7 +141,7 @@ disabled_plugins = [
 def _start_kubelet(node: Node) -> None:
     folder = node_folder(node)
     config = config_folder() / f"{node.name}-kubelet.json"
-    config.write_text(json.dumps(_kubelet_config(node), indent=2))
+    write(config, json.dumps(_kubelet_config(node), indent=2))
     processes.start(
         kubelet_name(node),
         [
@@ -160,7 +160,7 @@ def _start_kubelet(node: Node) -> None:
 def _kubelet_config(node: Node) -> dict[str, object]:
     resolve = config_folder() / "resolv.conf"
     # The machine's search domains would be asked for by every pod, and tell where it stands.
-    resolve.write_text(f"nameserver {HOST_ADDRESS}\n")
+    write(resolve, f"nameserver {HOST_ADDRESS}\n")
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

@@ -20,11 +20,9 @@ def status() -> str:
         lines.append(f"export KUBECONFIG={admin_kubeconfig()}")
     else:
         lines.append("the API server does not answer; e2e/cluster/up makes the cluster")
-    return "\n".join([*lines, *leftovers()]) if not _whole() else "\n".join(lines)
-
-
-def _whole() -> bool:
-    return all(processes.runs(name) for name in local.daemons())
+    if not any(processes.runs(name) for name in local.daemons()):
+        lines += leftovers()
+    return "\n".join(lines)
 
 
 def leftovers() -> list[str]:

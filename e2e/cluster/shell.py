@@ -62,6 +62,15 @@ def succeeds(argv: Words, *, seconds: float = 20, env: Mapping[str, str] | None 
     return True
 
 
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file if it changes: some daemons end themselves when their file is touched."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=mode)
+    path.write_text(text)
+
+
 def answers(url: str, *, seconds: float = 2) -> bool:
     """Whether a health port says that all is well. Never by way of a proxy: it is our own."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
