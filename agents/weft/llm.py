@@ -32,7 +32,7 @@ class LLM:
     calls are recorded with; whoever renders a prompt sets it.
     """
 
-    __slots__ = ("_asked", "_engine", "_seed", "calls", "prompt")
+    __slots__ = ("_asked", "_engine", "_seed", "calls", "prompt", "replies")
 
     def __init__(self, engine: Engine, *, seed: int, prompt: str = "") -> None:
         self._engine = engine
@@ -40,6 +40,8 @@ class LLM:
         self._asked = 0
         self.prompt = prompt
         self.calls: list[ModelCall] = []
+        self.replies: list[ChatMessage] = []
+        """The reply of each call, so that a call's place in the dialogue can be found afterwards."""
 
     @property
     def model(self) -> str:
@@ -102,6 +104,7 @@ class LLM:
                 finish_reason=result.finish_reason,
             )
         )
+        self.replies.append(result.message)
         return result.message
 
     async def structured(
