@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._needed = 4
-        """Bytes without which the buffer holds no whole frame: saves looking at a long one often."""
+        """Bytes without which the buffer holds no whole frame, so that it is not looked at."""
         self._paused = False
         self._failed = False
 
