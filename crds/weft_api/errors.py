@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+INVALID = "Invalid"
+"""The reason of a fault that only a change of the manifest mends."""
+
 Path = tuple[str | int, ...]
 """The way to a field from the top of its object: `("spec", "flow", "steps", 2, "name")`."""
 
@@ -23,7 +26,8 @@ class ManifestError:
     """One fault. `where` names file or object and field; `fix` says what to do.
 
     `kind`, `name` and `path` say the same for machines; `load.Manifests` turns them into
-    `file:line`.
+    `file:line`. `reason` is one word for a Kubernetes condition: `Invalid`, or `PoolMissing` and
+    `PromptMissing` where another object may mend it.
     """
 
     where: str
@@ -32,11 +36,14 @@ class ManifestError:
     kind: str = ""
     name: str = ""
     path: Path = ()
+    reason: str = INVALID
 
     @classmethod
-    def at(cls, kind: str, name: str, path: Path, problem: str, fix: str) -> ManifestError:
+    def at(
+        cls, kind: str, name: str, path: Path, problem: str, fix: str, *, reason: str = INVALID
+    ) -> ManifestError:
         """A fault of an object's field, where its file is not known."""
-        return cls(f"{kind} {name}: {dotted(path)}", problem, fix, kind, name, path)
+        return cls(f"{kind} {name}: {dotted(path)}", problem, fix, kind, name, path, reason)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem}; {self.fix}"

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from weft_api.base import API_VERSION, Model
+from weft_api.errors import INVALID, ManifestError, Path
 from weft_api.scalars import ObjectName
 
 
@@ -29,3 +30,7 @@ class Resource(Model):
     api_version: Literal["weft.dev/v1alpha1"] = API_VERSION
     kind: str
     metadata: ObjectMeta
+
+    def fault(self, path: Path, problem: str, fix: str, *, reason: str = INVALID) -> ManifestError:
+        """A fault of one of this object's fields."""
+        return ManifestError.at(self.kind, self.metadata.name, path, problem, fix, reason=reason)

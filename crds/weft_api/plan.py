@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from weft_api.base import Model
 from weft_api.engine import Engine
+from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
-from weft_api.pipeline import Tool
-from weft_api.pool import Gpu
-from weft_api.source import Dataset, Generate
+from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
+from weft_api.pool import ROLLED, AgentPool, Gpu
+from weft_api.source import SUFFIXES, Dataset, Generate, SourceSpec
+from weft_api.validation import Known, faults
+
+__all__ = ["Known", "Plan", "PoolPlan", "compile_plan", "prompt_version", "revision"]
 
 
 class Source(Model):
@@ -121,3 +128,100 @@ class Plan(Model):
 
 def prompt_version(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def compile_plan(
+    pipeline: SyntheticPipeline,
+    pools: Sequence[AgentPool],
+    *,
+    generation: int = 1,
+    known: Known | None = None,
+    prompt_texts: Mapping[str, str] | None = None,
+) -> Plan:
+    """Resources -> Plan. Raises `ManifestErrors` with all the faults found.
+
+    `prompt_texts` holds the texts of the prompts that stand in ConfigMaps, by the prompt's name.
+    Without `known` the conditions' names and the agents' defaults are not checked.
+    """
+    texts = prompt_texts or {}
+    if errors := faults(pipeline, pools, known=known, prompt_texts=texts):
+        raise ManifestErrors(errors)
+    spec = pipeline.spec
+    return Plan(
+        generation=generation,
+        namespace=pipeline.metadata.namespace,
+        pipeline=pipeline.metadata.name,
+        uid=pipeline.metadata.uid,
+        source=_source(spec.source),
+        output=Output(uri=spec.output.uri, commit_interval=spec.output.commit_interval.seconds),
+        storage_secret=spec.storage.secret_ref.name if spec.storage else "",
+        flow=Flow(
+            entry=spec.flow.entry,
+            max_hops=spec.flow.max_hops,
+            steps=spec.flow.steps,
+            priority=spec.source.priority,
+        ),
+        prompts=[_prompt(prompt, texts) for prompt in spec.prompts],
+        tools=spec.tools,
+        delivery=_delivery(spec.delivery),
+        seed=spec.seed,
+        pools=[_pool(pool, pipeline) for pool in sorted(pools, key=lambda p: p.metadata.name)],
+    )
+
+
+def revision(pool: AgentPool, pipeline: SyntheticPipeline) -> str:
+    """Names what the pool's pods are made from: 8 hex digits over its rolled fields.
+
+    The pipeline's default image and storage secret count too. Fields at their default do not, so
+    that a release that brings a new field changes no revision.
+    """
+    made_from = pool.spec.model_dump(
+        mode="json", by_alias=True, include=set(ROLLED), exclude_defaults=True
+    )
+    made_from["image"] = _image(pool, pipeline)
+    if pipeline.spec.storage is not None:
+        made_from["storageSecret"] = pipeline.spec.storage.secret_ref.name
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _image(pool: AgentPool, pipeline: SyntheticPipeline) -> str:
+    return pool.spec.image or pipeline.spec.ray.image or ""
+
+
+def _source(spec: SourceSpec) -> Source:
+    dataset = spec.dataset
+    if dataset is not None and dataset.format is None:
+        suffix = PurePosixPath(dataset.uri).suffix
+        dataset = dataset.model_copy(update={"format": SUFFIXES[suffix]})
+    return Source(dataset=dataset, generate=spec.generate)
+
+
+def _prompt(prompt: PromptSpec, texts: Mapping[str, str]) -> Prompt:
+    text = prompt.text if prompt.text is not None else texts[prompt.name]
+    return Prompt(name=prompt.name, text=text, version=prompt_version(text))
+
+
+def _delivery(spec: DeliverySpec) -> Delivery:
+    return Delivery(
+        max_attempts=spec.max_attempts,
+        in_flight_rows=spec.in_flight_rows,
+        in_flight_bytes=spec.in_flight_bytes.bytes,
+        lease_seconds=spec.lease.seconds,
+        handler_timeout_seconds=spec.handler_timeout.seconds,
+        writers=spec.writers,
+    )
+
+
+def _pool(pool: AgentPool, pipeline: SyntheticPipeline) -> PoolPlan:
+    return PoolPlan(
+        name=pool.metadata.name,
+        step=pool.step,
+        agent=pool.spec.agent,
+        config=pool.spec.config,
+        engine=pool.spec.engine,
+        replicas=pool.spec.replicas,
+        concurrency=pool.spec.concurrency,
+        revision=revision(pool, pipeline),
+        image=_image(pool, pipeline),
+        gpu=pool.spec.gpu,
+    )

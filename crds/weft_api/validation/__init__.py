@@ -1,0 +1,47 @@
+"""Cross-checks of a pipeline and its pools: what no single field can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from weft_api.errors import ManifestError
+from weft_api.pipeline import SyntheticPipeline
+from weft_api.pool import AgentPool
+from weft_api.validation.conditions import condition_faults
+from weft_api.validation.flow import flow_faults
+from weft_api.validation.known import Known
+from weft_api.validation.pools import pool_faults
+from weft_api.validation.references import reference_faults
+from weft_api.validation.rules import rule_faults
+from weft_api.validation.uris import uri_faults
+
+__all__ = ["Known", "faults"]
+
+
+def faults(
+    pipeline: SyntheticPipeline,
+    pools: Sequence[AgentPool],
+    *,
+    known: Known | None = None,
+    prompt_texts: Mapping[str, str] | None = None,
+) -> list[ManifestError]:
+    """Everything that is wrong, in the order of the manifests.
+
+    A rule of the CRD is reported only where no more exact check has found the fault already.
+    """
+    found = [
+        *uri_faults(pipeline),
+        *flow_faults(pipeline),
+        *condition_faults(pipeline, pools, known),
+        *reference_faults(pipeline, pools, known, prompt_texts or {}),
+        *pool_faults(pipeline, pools),
+    ]
+    for rule in rule_faults(pipeline, pools):
+        if not any(_covers(rule, exact) for exact in found):
+            found.append(rule)
+    return found
+
+
+def _covers(rule: ManifestError, exact: ManifestError) -> bool:
+    same = (rule.kind, rule.name) == (exact.kind, exact.name)
+    return same and exact.path[: len(rule.path)] == rule.path

@@ -1,0 +1,39 @@
+"""The CEL in the flow: it compiles, and names what rows have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from weft_api.errors import ManifestError
+from weft_api.expressions import problem_of
+from weft_api.flow import ROW_NAMES
+from weft_api.pipeline import SyntheticPipeline
+from weft_api.pool import AgentPool
+from weft_api.validation.known import Known
+
+
+def condition_faults(
+    pipeline: SyntheticPipeline, pools: Sequence[AgentPool], known: Known | None
+) -> Iterator[ManifestError]:
+    spec = pipeline.spec
+    columns = known.columns if known else None
+    if spec.source.priority is not None:
+        # Before the first agent a row has its columns and its id, and nothing else.
+        names = columns | {"id"} if columns is not None else None
+        if problem := problem_of(spec.source.priority, gives=int, known=names):
+            yield pipeline.fault(("spec", "source", "priority"), problem.problem, problem.fix)
+    names = _names_of_rows(pools, known)
+    for at, step in enumerate(spec.flow.steps):
+        for n, edge in enumerate(step.next):
+            if edge.when is not None and (problem := problem_of(edge.when, known=names)):
+                path = ("spec", "flow", "steps", at, "next", n, "when")
+                yield pipeline.fault(path, problem.problem, problem.fix)
+
+
+def _names_of_rows(pools: Sequence[AgentPool], known: Known | None) -> frozenset[str] | None:
+    """What a row may have anywhere in the flow; None unless all of it is known."""
+    if known is None or known.columns is None:
+        return None
+    if any(pool.metadata.name not in known.fields for pool in pools):
+        return None
+    return ROW_NAMES.union(known.columns, *known.fields.values())

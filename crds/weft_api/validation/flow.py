@@ -1,0 +1,90 @@
+"""The flow as a graph: every step exists, is reached, and leads to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from weft_api.errors import ManifestError, did_you_mean
+from weft_api.flow import ACCEPT, ENDS, FlowSpec, Step
+from weft_api.pipeline import SyntheticPipeline
+
+FLOW = ("spec", "flow")
+
+
+def flow_faults(pipeline: SyntheticPipeline) -> Iterator[ManifestError]:
+    flow = pipeline.spec.flow
+    names = {step.name for step in flow.steps}
+    if flow.entry not in names:
+        yield pipeline.fault(
+            (*FLOW, "entry"), f'step "{flow.entry}" does not exist', did_you_mean(flow.entry, names)
+        )
+    for at, step in enumerate(flow.steps):
+        yield from _ways_out(pipeline, at, step, names)
+    if flow.entry in names:
+        yield from _reach(pipeline, flow)
+
+
+def _ways_out(
+    pipeline: SyntheticPipeline, at: int, step: Step, names: set[str]
+) -> Iterator[ManifestError]:
+    path = (*FLOW, "steps", at, "next")
+    always: str | None = None
+    for n, edge in enumerate(step.next):
+        if edge.to not in names | ENDS:
+            yield pipeline.fault(
+                (*path, n, "to"),
+                f'step "{edge.to}" does not exist',
+                did_you_mean(edge.to, names | ENDS),
+            )
+        if edge.when is not None and always is not None:
+            yield pipeline.fault(
+                (*path, n),
+                f'the way to "{edge.to}" is never taken: the way to "{always}" before it has no '
+                "condition",
+                "put the way without `when` last",
+            )
+        if edge.when is None and always is None:
+            always = edge.to
+    if always is None:
+        yield pipeline.fault(
+            (*path, len(step.next) - 1),
+            f'step "{step.name}" has conditions on all its ways out, so a row may find none',
+            "add a last way without `when`, such as {to: $reject}",
+        )
+
+
+def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestError]:
+    forward = {step.name: {edge.to for edge in step.next} for step in flow.steps}
+    backward: dict[str, set[str]] = {}
+    for name, targets in forward.items():
+        for target in targets:
+            backward.setdefault(target, set()).add(name)
+    reached = _closure({flow.entry}, forward)
+    ending = _closure(set(ENDS), backward)
+    unknown = {name for name, targets in forward.items() if targets - forward.keys() - ENDS}
+    may_end = ending | _closure(unknown, backward)
+    for at, step in enumerate(flow.steps):
+        path = (*FLOW, "steps", at)
+        if step.name not in reached and not unknown & reached:
+            yield pipeline.fault(
+                (*path, "name"),
+                f'no way leads from "{flow.entry}" to step "{step.name}"',
+                "let another step's next name it, or remove it",
+            )
+        elif step.name not in may_end:
+            around = ", ".join(sorted(_closure({step.name}, forward)))
+            yield pipeline.fault(
+                (*path, "next"),
+                f'rows that come to step "{step.name}" can never end: they only go round {around}',
+                f"give one of these steps a way to {ACCEPT} or $reject",
+            )
+
+
+def _closure(start: set[str], edges: Mapping[str, set[str]]) -> set[str]:
+    """All that can be reached from `start`, itself included."""
+    seen, todo = set(start), list(start)
+    while todo:
+        for name in edges.get(todo.pop(), set()) - seen:
+            seen.add(name)
+            todo.append(name)
+    return seen
