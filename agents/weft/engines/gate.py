@@ -1,0 +1,64 @@
+"""The queue in front of an endpoint: callers wait here for what `Adaptive` decides."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+
+from weft.engines.adaptive import Adaptive, Outcome, Ticket
+
+
+class Gate:
+    """First come, first served; a call that is tried again goes before those not yet tried."""
+
+    def __init__(self, adaptive: Adaptive) -> None:
+        self.adaptive = adaptive
+        self._waiting: deque[asyncio.Future[Ticket]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, *, again: bool = False) -> Ticket:
+        """Wait until a call may start, and start it; `leave` must follow."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting and self.adaptive.wait(loop.time()) <= 0:
+            return self.adaptive.start(loop.time())
+        turn: asyncio.Future[Ticket] = loop.create_future()
+        if again:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
+        self._admit()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(turn.result(), Outcome.OTHER)
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def leave(self, ticket: Ticket, outcome: Outcome, *, retry_after: float = 0.0) -> None:
+        """The call has ended; whoever may start now does."""
+        now = asyncio.get_running_loop().time()
+        self.adaptive.end(ticket, outcome, now, retry_after=retry_after)
+        self._admit()
+
+    def pause(self, seconds: float) -> None:
+        """No call starts for so long."""
+        self.adaptive.pause(asyncio.get_running_loop().time() + seconds)
+
+    def _admit(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            now = loop.time()
+            wait = self.adaptive.wait(now)
+            if wait > 0:
+                if wait < math.inf:
+                    self._timer = loop.call_later(wait, self._admit)
+                return
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(self.adaptive.start(now))
