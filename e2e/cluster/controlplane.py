@@ -229,6 +229,7 @@ def _start_dns() -> None:
         ],
     }
     apply([role, cluster_role_binding("weft-e2e:coredns", "weft-e2e:coredns", user="coredns")])
+    # A block of its own: within one block `template` always comes before `kubernetes`.
     # NXDOMAIN for what is not ours: a REFUSED makes resolvers try again until they time out.
     nowhere = "template ANY ANY . {\n    rcode NXDOMAIN\n  }"
     outside = "forward . /etc/resolv.conf" if pods_may_leave() else nowhere
@@ -236,16 +237,20 @@ def _start_dns() -> None:
     write(
         corefile,
         f"""\
-.:53 {{
+{CLUSTER_DOMAIN}:53 in-addr.arpa:53 {{
   bind {HOST_ADDRESS}
   errors
-  health 127.0.0.1:10254
   ready 127.0.0.1:10255
   kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
     kubeconfig {kubeconfig("coredns")}
     pods insecure
     ttl 2
   }}
+}}
+
+.:53 {{
+  bind {HOST_ADDRESS}
+  errors
   {outside}
 }}
 """,

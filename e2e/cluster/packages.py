@@ -27,7 +27,7 @@ FOR_NODES = {
     "openssl": "openssl",
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdio.h",
-    "busybox-static": "/bin/busybox",
+    "busybox": "/bin/busybox",
     "mount": "umount",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }

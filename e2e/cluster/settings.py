@@ -15,7 +15,7 @@ BRIDGE = "weft0"
 NFT_TABLE = "weft_cluster"
 POD_CIDR = "10.244.0.0/16"
 # Pods get addresses from here up; those below belong to the machine's own end of the bridge.
-POD_RANGE_START = "10.244.1.0"
+POD_RANGE_START = "10.244.1.1"
 HOST_ADDRESS = "10.244.0.1"
 SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"

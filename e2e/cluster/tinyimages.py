@@ -6,6 +6,7 @@ Both are made here from a few static files, so that ``up`` needs no registry and
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -53,7 +54,9 @@ def _pause() -> Path:
 
 def _busybox() -> Path:
     program = Path(shutil.which("busybox") or "/bin/busybox")
-    target = _archive("busybox", program.read_bytes() + _STAND_IN)
+    # Debian's is linked dynamically. (Beware of its `wget -T`: it crashes.)
+    libraries = re.findall(r"(/lib\S+)", run(["ldd", program]))
+    target = _archive("busybox", program.read_bytes())
     if not target.exists():
         applets = subprocess.run(
             [program, "--list"], check=True, capture_output=True, text=True
@@ -65,6 +68,7 @@ def _busybox() -> Path:
             "bin/ray": _STAND_IN,
             "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
             "tmp/.keep": b"",
+            **{library.lstrip("/"): Path(library).read_bytes() for library in libraries},
         }
         write_image(target, BUSYBOX, files, links, ["/bin/sh"])
     return target
