@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
     from weft.context import Context
@@ -12,9 +13,20 @@ if TYPE_CHECKING:
 
 
 class AgentConfig(BaseModel):
-    """The `config` of an AgentPool, as the agent's author types it. Unknown fields are refused."""
+    """The `config` of an AgentPool, as the agent's author types it. Unknown fields are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Manifests write the fields in camelCase, as they do all fields: `max_tokens` here is `maxTokens`
+    there.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+    )
 
 
 class Agent:

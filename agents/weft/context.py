@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from weft.engines.base import Engine, EngineError
+from weft.engines.base import Engine
 from weft.llm import LLM
 from weft.row import ChatMessage, Row
 from weft.tools.toolbox import Toolbox
@@ -55,12 +55,12 @@ class Context:
         step: str,
         pool: str,
         seed: int,
-        engine: Engine | None,
+        engine: Engine,
         prompts: Prompts,
         tools: Mapping[str, Tool],
         logger: logging.Logger,
     ) -> None:
-        """`seed` is the plan's; `engine` is None for a pool that has none."""
+        """`seed` is the plan's."""
         self.row_key = row_key
         self.row_id = row_id
         self.hop = hop
@@ -91,13 +91,8 @@ class Context:
 
     @property
     def llm(self) -> LLM:
-        """The pool's engine. Raises `EngineError` where the pool has none."""
+        """The pool's engine; where the pool has none, its calls raise `EngineError`."""
         if self._llm is None:
-            if self._engine is None:
-                raise EngineError(
-                    f"AgentPool {self.pool}: its agent asks a model, but the pool has no engine; "
-                    "give it spec.engine (vllm, openai or simulator)"
-                )
             self._llm = LLM(self._engine, seed=self.seed)
         return self._llm
 
@@ -127,8 +122,7 @@ class Context:
         The next model call is recorded with the prompt's `name@version`. Raises `PromptError`.
         """
         text = self._prompts.render(name, row, **extra)
-        if self._engine is not None:
-            self.llm.prompt = f"{name}@{self._prompts.version(name)}"
+        self.llm.prompt = f"{name}@{self._prompts.version(name)}"
         return text
 
     def record(self, name: str, value: Any) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from weft.agent import Agent, AgentConfig
 from weft_api.errors import did_you_mean
@@ -80,13 +80,28 @@ def check_config(cls: type[Agent], config: dict[str, Any], where: str) -> AgentC
 def _line(cls: type[Agent], fault: Any, where: str) -> str:
     path = where + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        fields = cls.Config.model_fields.items()
-        known = [field.alias or name for name, field in fields]
-        last = str(fault["loc"][-1])
-        hint = did_you_mean(last, known, otherwise="it takes none")
+        known = _settings(cls.Config, fault["loc"][:-1])
+        hint = did_you_mean(str(fault["loc"][-1]), known, otherwise="it takes none")
         return f"{path}: {cls.__name__} has no such setting; {hint}"
     if fault["type"] == "missing":
         return f"{path}: {cls.__name__} needs this setting; add it"
     problem = fault["msg"].removeprefix("Value error, ")
     given = "" if isinstance(fault["input"], dict) else f" (it is {fault['input']!r:.80})"
     return f"{path}: {problem[:1].lower()}{problem[1:]}{given}"
+
+
+def _settings(config: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The names that a manifest may write at `path` below an agent's config."""
+    model = config
+    for part in path:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias):
+                model = next(iter(_models(field.annotation)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(kind: Any) -> list[type[BaseModel]]:
+    """The models within a type such as `list[Check] | None`."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for inner in get_args(kind) for model in _models(inner)]

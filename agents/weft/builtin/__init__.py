@@ -1,0 +1,9 @@
+"""The agents that come with Weft; a manifest names them as `weft.builtin:ChatAgent`."""
+
+from weft.builtin.chat import ChatAgent
+from weft.builtin.echo import EchoAgent
+from weft.builtin.metadata import MetadataAgent
+from weft.builtin.tools import ToolAgent
+from weft.builtin.validator import ValidatorAgent
+
+__all__ = ["ChatAgent", "EchoAgent", "MetadataAgent", "ToolAgent", "ValidatorAgent"]
