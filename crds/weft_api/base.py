@@ -28,6 +28,8 @@ class Rule:
     fix: str
     field: str = ""
     """The field under `self` that the message is about, as a dotted path; empty: `self`."""
+    told_better: bool = False
+    """A check in `weft_api.validation` finds the same and names the culprit."""
 
     @property
     def message(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from weft_api.base import FREE_OBJECT, Model, Rule
+from weft_api.patterns import DATA_KEY, URL
 from weft_api.scalars import Duration, Fraction, ObjectName, Text
 
 
@@ -21,7 +22,7 @@ class ApiKeyRef(Model):
     name: ObjectName = Field(
         description="Name of the Secret, in this namespace.", examples=["openai"]
     )
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+    key: Annotated[str, StringConstraints(pattern=DATA_KEY, max_length=253)] = Field(
         default="api-key",
         description="Key in the Secret that holds the API key.",
         examples=["api-key"],
@@ -53,9 +54,7 @@ class VllmEngine(Model):
 class OpenAIEngine(Model):
     """Any endpoint that speaks OpenAI's chat completions."""
 
-    base_url: Annotated[
-        str, StringConstraints(pattern=r"^https?://[^\s]+$", min_length=1, max_length=2048)
-    ] = Field(
+    base_url: Annotated[str, StringConstraints(pattern=URL, min_length=1, max_length=2048)] = Field(
         alias="baseURL",
         description="Address of the endpoint, up to and with its version part.",
         examples=["https://api.openai.com/v1"],

@@ -146,6 +146,7 @@ def _syntax(text: str) -> str:
     if match is None:
         return text.splitlines()[0]
     what = re.sub(r" expecting \{.*", "", match[3])
+    what = re.sub(r"token recognition error at: '(.*?)\s*'$", r"'\1' is not understood", what)
     what = what.replace("mismatched input '<EOF>'", "it ends too early")
     what = what.replace(" at '<EOF>'", " at the end")
     return (

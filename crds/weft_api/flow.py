@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from weft_api.base import Model, Rule, keyed_by
+from weft_api.patterns import TARGET
 from weft_api.scalars import Condition, Name
 
 ACCEPT = "$accept"
@@ -19,7 +20,7 @@ ROW_NAMES = frozenset({"id", "messages", "tool_calls"})
 
 Target = Annotated[
     str,
-    StringConstraints(pattern=r"^(\$accept|\$reject|[a-z]([-a-z0-9]*[a-z0-9])?)$", max_length=40),
+    StringConstraints(pattern=TARGET, max_length=40),
 ]
 
 
@@ -56,6 +57,7 @@ class FlowSpec(Model):
             "entry names no step",
             "name one of the steps",
             "entry",
+            told_better=True,
         ),
         Rule(
             "self.steps.all(s, s.next.all(n, n.to in ['$accept', '$reject'] || "
@@ -63,18 +65,21 @@ class FlowSpec(Model):
             "a way leads to a step that does not exist",
             "name one of the steps, $accept or $reject",
             "steps",
+            told_better=True,
         ),
         Rule(
             "self.steps.exists(s, s.next.exists(n, n.to in ['$accept', '$reject']))",
             "no step leads to an end",
             "give a step a way to $accept",
             "steps",
+            told_better=True,
         ),
         Rule(
             "self.steps.all(s, !has(s.next[size(s.next) - 1].when))",
             "the last way out of a step has a condition, so a row may find no way",
             "add a way without `when` at the end",
             "steps",
+            told_better=True,
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from weft_api.base import FREE_OBJECT, Model
+from weft_api.patterns import DATA_KEY, VARIABLE
 from weft_api.scalars import ObjectName, Quantity
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=317)]
@@ -55,7 +56,7 @@ class KeyRef(Model):
     name: ObjectName = Field(
         description="Name of the object, in this namespace.", examples=["openai"]
     )
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+    key: Annotated[str, StringConstraints(pattern=DATA_KEY, max_length=253)] = Field(
         description="Key in it.", examples=["api-key"]
     )
     optional: bool | None = Field(
@@ -88,8 +89,8 @@ class EnvVarSource(Model):
 class EnvVar(Model):
     """An environment variable."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)] = (
-        Field(description="Name of the variable.", examples=["HF_HOME"])
+    name: Annotated[str, StringConstraints(pattern=VARIABLE, max_length=253)] = Field(
+        description="Name of the variable.", examples=["HF_HOME"]
     )
     value: Annotated[str, StringConstraints(max_length=8192)] | None = Field(
         default=None, description="Its value; for secrets use valueFrom.", examples=["/models"]

@@ -10,6 +10,7 @@ from weft_api.base import FREE_OBJECT, Model, Rule, keyed_by
 from weft_api.flow import FlowSpec
 from weft_api.kubernetes import PodFields
 from weft_api.meta import Resource
+from weft_api.patterns import DATA_KEY, RELEASE, TOOL
 from weft_api.scalars import Duration, Name, ObjectName, PythonPath, Quantity, Text
 from weft_api.source import OutputSpec, SourceSpec, StorageSpec
 from weft_api.status import PipelineStatus
@@ -21,7 +22,7 @@ class ConfigMapKeyRef(Model):
     name: ObjectName = Field(
         description="Name of the ConfigMap, in this namespace.", examples=["prompts"]
     )
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+    key: Annotated[str, StringConstraints(pattern=DATA_KEY, max_length=253)] = Field(
         description="Key in the ConfigMap.", examples=["judge"]
     )
 
@@ -72,9 +73,9 @@ class Tool(Model):
         ),
     )
 
-    name: Annotated[
-        str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]+$", min_length=1, max_length=64)
-    ] = Field(description="Name by which models call it.", examples=["lookup_order"])
+    name: Annotated[str, StringConstraints(pattern=TOOL, min_length=1, max_length=64)] = Field(
+        description="Name by which models call it.", examples=["lookup_order"]
+    )
     description: Text = Field(
         description="What it does, for the model.", examples=["Looks an order up by its number."]
     )
@@ -139,9 +140,9 @@ class HeadSpec(PodFields):
 class RaySpec(Model):
     """The Ray cluster. Of no effect on a laptop."""
 
-    version: Annotated[
-        str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32)
-    ] = Field(default="2.60.0", description="Ray's version, as in the images.", examples=["2.60.0"])
+    version: Annotated[str, StringConstraints(pattern=RELEASE, max_length=32)] = Field(
+        default="2.60.0", description="Ray's version, as in the images.", examples=["2.60.0"]
+    )
     image: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
         description="Image of the head and the writers, and of pools that name none; default: the "

@@ -14,6 +14,7 @@ from weft_api.base import FREE_OBJECT, Model, Rule, immutable, keyed_by
 from weft_api.engine import Engine
 from weft_api.kubernetes import EnvVar, PodFields
 from weft_api.meta import Resource
+from weft_api.patterns import LABEL_VALUE
 from weft_api.scalars import Name, ObjectName, PythonPath, Quantity
 from weft_api.source import SecretRef
 from weft_api.status import PoolStatus
@@ -73,7 +74,7 @@ class Gpu(Model):
     product: (
         Annotated[
             str,
-            StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63),
+            StringConstraints(pattern=LABEL_VALUE, max_length=63),
         ]
         | None
     ) = Field(

@@ -10,15 +10,15 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringCo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from weft_api.patterns import DURATION, LABEL, PYTHON_PATH, QUANTITY
+
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 
 _FACTOR = {
     **{suffix: Decimal(1000) ** n for n, suffix in enumerate(["", "k", "M", "G", "T", "P", "E"])},
     **{f"{suffix}i": Decimal(1024) ** n for n, suffix in enumerate("KMGTPE", start=1)},
     "m": Decimal("0.001"),
 }
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 
 class Duration(str):
@@ -33,7 +33,7 @@ class Duration(str):
 
     @classmethod
     def _parse(cls, value: Any) -> Duration:
-        if isinstance(value, str) and len(value) <= 32 and re.match(_DURATION, value):
+        if isinstance(value, str) and len(value) <= 32 and re.fullmatch(DURATION, value):
             return cls(value)
         raise PydanticCustomError(
             "duration", "is no duration; write one such as 500ms, 5s or 1h30m"
@@ -49,7 +49,7 @@ class Duration(str):
     def __get_pydantic_json_schema__(
         cls, _: CoreSchema, __: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "pattern": _DURATION, "maxLength": 32}
+        return {"type": "string", "pattern": DURATION, "maxLength": 32}
 
 
 class Quantity(str):
@@ -72,7 +72,7 @@ class Quantity(str):
         text = (
             str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
         )
-        if isinstance(text, str) and len(text) <= 32 and re.match(_QUANTITY, text):
+        if isinstance(text, str) and len(text) <= 32 and re.fullmatch(QUANTITY, text):
             return cls(text)
         raise PydanticCustomError("quantity", "is no quantity; write one such as 256Mi, 0.5 or 2")
 
@@ -89,13 +89,11 @@ class Quantity(str):
         return {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
-            "pattern": _QUANTITY,
+            "pattern": QUANTITY,
         }
 
 
-_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-
-Name = Annotated[str, StringConstraints(pattern=_LABEL, min_length=1, max_length=40)]
+Name = Annotated[str, StringConstraints(pattern=LABEL, min_length=1, max_length=40)]
 """The name of a step, prompt or pool: lower-case letters, digits and `-`, a letter first."""
 
 ObjectName = Annotated[
@@ -106,10 +104,7 @@ ObjectName = Annotated[
 
 PythonPath = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
-        max_length=253,
-    ),
+    StringConstraints(pattern=PYTHON_PATH, max_length=253),
 ]
 """`package.module:name`."""
 

@@ -25,21 +25,21 @@ def faults(
     known: Known | None = None,
     prompt_texts: Mapping[str, str] | None = None,
 ) -> list[ManifestError]:
-    """Everything that is wrong, in the order of the manifests.
-
-    A rule of the CRD is reported only where no more exact check has found the fault already.
-    """
-    found = [
+    """Everything that is wrong, one resource after the other."""
+    exact = [
         *uri_faults(pipeline),
         *flow_faults(pipeline),
         *condition_faults(pipeline, pools, known),
         *reference_faults(pipeline, pools, known, prompt_texts or {}),
         *pool_faults(pipeline, pools),
     ]
-    for rule in rule_faults(pipeline, pools):
-        if not any(_covers(rule, exact) for exact in found):
-            found.append(rule)
-    return found
+    found = exact + [
+        fault
+        for rule, fault in rule_faults(pipeline, *pools)
+        if not (rule.told_better and any(_covers(fault, other) for other in exact))
+    ]
+    resources = [(r.kind, r.metadata.name) for r in (pipeline, *pools)]
+    return sorted(found, key=lambda fault: resources.index((fault.kind, fault.name)))
 
 
 def _covers(rule: ManifestError, exact: ManifestError) -> bool:

@@ -5,29 +5,32 @@ Rules about changes (`oldSelf`) are left out: only the API server sees the old o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import cel
 from pydantic.fields import FieldInfo
 
-from weft_api.base import Model
+from weft_api.base import Model, Rule
 from weft_api.errors import ManifestError, Path
 from weft_api.meta import Resource
 
-
-def rule_faults(*resources: Resource | Sequence[Resource]) -> Iterator[ManifestError]:
-    for item in resources:
-        for resource in [item] if isinstance(item, Resource) else item:
-            yield from _walk(resource, resource, ())
+TWICE = Rule("", "is there twice", "give each its own name")
+"""Keys of a list-map differ; the API server holds that by itself."""
 
 
-def _walk(resource: Resource, model: Model, path: Path) -> Iterator[ManifestError]:
+def rule_faults(*resources: Resource) -> Iterator[tuple[Rule, ManifestError]]:
+    """The rules that do not hold, with the field that each is about."""
+    for resource in resources:
+        yield from _walk(resource, resource, ())
+
+
+def _walk(resource: Resource, model: Model, path: Path) -> Iterator[tuple[Rule, ManifestError]]:
     for rule in model.rules:
         if not rule.is_transition and not _holds(rule.cel, model):
             field = tuple(rule.field.split(".")) if rule.field else ()
-            yield resource.fault((*path, *field), rule.problem, rule.fix)
+            yield rule, resource.fault((*path, *field), rule.problem, rule.fix)
     for name, info in type(model).model_fields.items():
         value, inner = getattr(model, name), (*path, info.alias or name)
         if isinstance(value, Model):
@@ -51,8 +54,7 @@ def _compiled(rule: str) -> Any:
 
 def _twice(
     resource: Resource, info: FieldInfo, items: list[Any], path: Path
-) -> Iterator[ManifestError]:
-    """Items of a keyed list that have the same key; the API server refuses them by itself."""
+) -> Iterator[tuple[Rule, ManifestError]]:
     extra = info.json_schema_extra
     keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
     if not isinstance(keys, list):
@@ -61,7 +63,6 @@ def _twice(
     for at, item in enumerate(items):
         value = getattr(item, key)
         if value in seen:
-            yield resource.fault(
-                (*path, at, key), f'"{value}" is there twice', "give each its own name"
-            )
+            problem = f'"{value}" {TWICE.problem}'
+            yield TWICE, resource.fault((*path, at, key), problem, TWICE.fix)
         seen.add(value)
