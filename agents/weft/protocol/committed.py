@@ -45,3 +45,15 @@ class CommittedRows:
     def update(self, rows: Iterable[tuple[int, str]]) -> None:
         for row, status in rows:
             self.add(row, status)
+
+    def merge(self, other: CommittedRows) -> None:
+        """Take over all rows of `other`, which has none of ours."""
+        for partition, codes in other._partitions.items():
+            mine = self._partitions.setdefault(partition, bytearray())
+            if len(mine) < len(codes):
+                mine.extend(bytes(len(codes) - len(mine)))
+            for ordinal, code in enumerate(codes):
+                if code:
+                    mine[ordinal] = code
+        for status, count in other.counts.items():
+            self.counts[status] += count

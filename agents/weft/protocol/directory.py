@@ -53,6 +53,11 @@ class Directory:
         self._changed = True
         self._view: View | None = None
 
+    @property
+    def members(self) -> dict[int, Member]:
+        """By incarnation."""
+        return self._members
+
     def join(self, joining: Joining, now: float) -> Member | None:
         """The process as the directory knows it from now on. None refuses an old incarnation that
         is dead by now (it must drop all it holds and ask for a new one), and a writer too many."""

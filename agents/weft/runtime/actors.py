@@ -1,0 +1,141 @@
+"""The Ray side: one actor a process. Ray places them, starts them again, and knows them by name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import msgspec
+import ray
+
+from weft.runtime.agent import AgentProcess
+from weft.runtime.head import HeadProcess
+from weft.runtime.process import Place, Process
+from weft.runtime.writer import WriterProcess
+from weft_api.plan import Plan
+
+HEAD = "weft-head"
+"""Name of the head's actor, in the pipeline's Ray namespace."""
+GRACE = 3.0
+"""Seconds that a head which is not the first waits for the members of its predecessor."""
+LOCATE_TIMEOUT = 10.0
+
+FOREVER: dict[str, Any] = {
+    "num_cpus": 0,
+    "max_restarts": -1,
+    "max_task_retries": -1,
+    "enable_task_events": False,
+}
+"""Options of every actor: started again for ever, and its `run` with it. CPUs are not counted by
+Ray but by the pods; task events would grow the memory with every call."""
+
+log = logging.getLogger(__name__)
+
+
+def set_up_logging(name: str) -> None:
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}: %(message)s", force=True
+    )
+
+
+class HeadActor:
+    """Hosts the head. `run` is its life; Ray calls it again in a process started afresh."""
+
+    def __init__(self, place: Place, plan_json: str, *, fresh: bool = True) -> None:
+        """`fresh`: no member of an earlier head can be alive (a laptop's first start)."""
+        set_up_logging(place.name)
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._head: HeadProcess | None = None
+        self._grace = 0.0 if fresh and not restarted else GRACE
+        self._place = place
+        self._plan = Plan.from_json(plan_json)
+        self._up = asyncio.Event()
+
+    async def run(self) -> bytes:
+        """The final status, as JSON."""
+        self._head = head = HeadProcess(
+            self._place, self._plan, grace=self._grace, on_death=_restart
+        )
+        self._up.set()
+        return msgspec.json.encode(await head.run())
+
+    async def address(self) -> str:
+        """`host:port` of the directory, once it serves."""
+        await self._up.wait()
+        assert self._head is not None
+        return await asyncio.shield(self._head.address)
+
+    async def status(self) -> bytes:
+        """The status as JSON; empty before the head is up."""
+        return msgspec.json.encode(self._head.status()) if self._head else b""
+
+    async def drain(self) -> None:
+        if self._head is not None:
+            self._head.drain()
+
+    async def stop(self) -> None:
+        if self._head is not None:
+            self._head.stop()
+
+
+class _Member:
+    """Hosts a process that joins the head's directory."""
+
+    process: type[Process]
+
+    def __init__(self, place: Place) -> None:
+        set_up_logging(place.name)
+        self._process = self.process(place, locate_head)
+
+    async def run(self) -> str:
+        """Returns when the run is over: "" or the line that says why this process cannot serve."""
+        try:
+            await self._process.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("%s cannot go on", self._process.place.name)
+            return " ".join(str(error).split()) or type(error).__name__
+        return ""
+
+    async def drain(self, timeout: float) -> bool:
+        return await self._process.drain(timeout)
+
+    async def ready(self) -> bool:
+        return self._process.ready
+
+    async def pid(self) -> int:
+        import os
+
+        return os.getpid()
+
+
+class AgentActor(_Member):
+    process = AgentProcess
+
+
+class WriterActor(_Member):
+    process = WriterProcess
+
+
+async def locate_head() -> str:
+    """The directory's address, asked of the head's actor. Raises `ConnectionError`."""
+    loop = asyncio.get_running_loop()
+    try:
+        head = await loop.run_in_executor(None, ray.get_actor, HEAD)
+        async with asyncio.timeout(LOCATE_TIMEOUT):
+            return str(await head.address.remote())
+    except (ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        raise ConnectionError(f"the head's actor does not answer ({error})") from None
+
+
+def _restart(name: str) -> None:
+    """A process that lost its lease may hang: end it, so that Ray starts it afresh."""
+
+    def kill() -> None:
+        with contextlib.suppress(ValueError, ray.exceptions.RayError):
+            ray.kill(ray.get_actor(name), no_restart=False)
+
+    asyncio.get_running_loop().run_in_executor(None, kill)

@@ -1,0 +1,245 @@
+"""The agent process: as many workers as the pool's concurrency take rows from the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+from weft.engines import make_engine
+from weft.engines.base import Engine
+from weft.protocol.agent import AgentNode
+from weft.protocol.directory import Joining
+from weft.protocol.inbox import Work
+from weft.protocol.node import Node
+from weft.protocol.view import Member
+from weft.runtime.hops import Again, Hops, Identity, Passed, make_agent
+from weft.runtime.process import Place, Process, resident_bytes
+from weft.runtime.status import Stats
+from weft.transport.mesh import Mesh
+from weft_api.plan import Plan
+
+ROWS_PER_TURN = 64
+"""Rows that workers handle before the event loop gets a turn, so that frames go out and in."""
+WATCH_EVERY = 1.0
+"""Seconds between looks for rows that take too long."""
+
+log = logging.getLogger(__name__)
+
+
+class _Worker:
+    """One row at a time, for ever."""
+
+    __slots__ = ("late", "since", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.since = 0.0
+        """When it began its row (monotonic seconds); 0 while it has none."""
+        self.late = False
+
+
+class AgentProcess(Process):
+    role = "agent"
+
+    def __init__(self, place: Place, locate: Callable[[], Awaitable[str]]) -> None:
+        super().__init__(place, locate)
+        self._engine: Engine | None = None
+        self._hops: Hops | None = None
+        self._node: AgentNode | None = None
+        self._workers: list[_Worker] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._turn = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self._retries: set[asyncio.TimerHandle] = set()
+        self._counts = Stats()
+
+    async def prepare(self, plan: Plan) -> None:
+        pool = plan.pool(self.place.pool)
+        agent = make_agent(plan, pool.name)
+        self._engine = make_engine(pool.engine, seed=plan.seed, environ=os.environ)
+        await self._engine.start()
+        self._hops = Hops(plan, self._identity(), agent, self._engine)
+        await agent.start()
+
+    def _identity(self) -> Identity:
+        place = self.place
+        return Identity(place.pool, place.name, place.revision, place.image)
+
+    def joining(self, address: str) -> Joining:
+        pool = self.plan.pool(self.place.pool)
+        place = self.place
+        return Joining("agent", place.name, address, pool.step, pool.name, place.revision)
+
+    async def make_node(self, member: Member) -> Node:
+        plan = self.plan
+        return AgentNode(
+            member.incarnation,
+            step=member.step,
+            seed=plan.seed,
+            fence_rows=max(4096, 4 * plan.delivery.in_flight_rows),
+        )
+
+    def start(self, node: Node, mesh: Mesh) -> None:
+        assert isinstance(node, AgentNode)
+        self._node = node
+        self._counts.state = "serving"
+        self._resize(self.plan.pool(self.place.pool).concurrency)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        self._node = None
+        if self._watcher is not None:
+            self._watcher.cancel()
+        for handle in self._retries:
+            handle.cancel()
+        self._retries.clear()
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            if worker.task is not None:
+                worker.task.cancel()
+        await asyncio.gather(
+            *(worker.task for worker in workers if worker.task), return_exceptions=True
+        )
+        self._idle.clear()
+
+    async def close(self) -> None:
+        if self._hops is not None:
+            await self._hops.agent.close()
+        if self._engine is not None:
+            await self._engine.close()
+
+    def update(self, plan: Plan) -> None:
+        assert self._hops is not None
+        assert self._engine is not None
+        agent = make_agent(plan, self.place.pool)
+        self._hops = Hops(plan, self._identity(), agent, self._engine)
+        if self._node is not None:
+            self._resize(plan.pool(self.place.pool).concurrency)
+
+    def hurry(self) -> None:
+        """Agents batch by themselves; nothing to do."""
+
+    def stats(self) -> Stats:
+        counts = self._counts
+        counts.state = "draining" if self._draining else "serving" if self.ready else "starting"
+        node = self._node
+        counts.inbox = len(node.inbox) if node else 0
+        counts.in_flight = len(node.in_work) if node else 0
+        counts.rss = resident_bytes()
+        counts.plan = self.plan.generation
+        return counts
+
+    def drained(self) -> bool:
+        node = self._node
+        if node is None:
+            return True
+        node.hand_back(time.monotonic())
+        if self._mesh is not None:
+            self._mesh.flush()
+        return node.idle()
+
+    # workers
+
+    def wake(self) -> None:
+        """Set one idle worker to work; it sets on the next while there is more."""
+        node = self._node
+        if node is None:
+            return
+        while self._idle and len(node.inbox):
+            future = self._idle.pop()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _wake_next(self) -> None:
+        self._waking = False
+        self.wake()
+
+    def _resize(self, concurrency: int) -> None:
+        while len(self._workers) < concurrency:
+            worker = _Worker()
+            worker.task = asyncio.create_task(self._work(worker))
+            self._workers.append(worker)
+        for worker in self._workers[concurrency:]:
+            # One that has a row ends after it; one without is woken to see that it is too many.
+            if not worker.since and worker.task is not None:
+                worker.task.cancel()
+        del self._workers[concurrency:]
+
+    async def _work(self, worker: _Worker) -> None:
+        loop = asyncio.get_running_loop()
+        node = self._node
+        assert node is not None
+        while self._node is node:
+            work = node.take(time.monotonic())
+            if work is None:
+                future: asyncio.Future[None] = loop.create_future()
+                self._idle.append(future)
+                await future
+                continue
+            if self._idle and not self._waking and len(node.inbox):
+                # Soon and not now: rows that are handled without waiting need no second worker.
+                self._waking = True
+                loop.call_soon(self._wake_next)
+            await self._handle(worker, node, work)
+            self._turn += 1
+            if self._turn >= ROWS_PER_TURN:
+                self._turn = 0
+                await asyncio.sleep(0)
+            if worker not in self._workers:
+                return
+
+    async def _handle(self, worker: _Worker, node: AgentNode, work: Work) -> None:
+        hops = self._hops
+        assert hops is not None
+        worker.since = started = time.monotonic()
+        try:
+            outcome = await hops.handle(work.message)
+        except asyncio.CancelledError:
+            if not worker.late:
+                raise
+            worker.late = False
+            if worker.task is not None:
+                worker.task.uncancel()
+            outcome = hops.timed_out(work.message)
+        finally:
+            worker.since = 0.0
+        now = time.monotonic()
+        counts = self._counts
+        counts.hops += 1
+        counts.seconds += now - started
+        if isinstance(outcome, Passed):
+            counts.prompt_tokens += outcome.prompt_tokens
+            counts.completion_tokens += outcome.completion_tokens
+            node.complete(
+                work, outcome.to, outcome.body, outcome.segment, now, reason=outcome.reason
+            )
+            if self._mesh is not None:
+                self._mesh.flush()
+        else:
+            self._retry_later(node, work, outcome)
+
+    def _retry_later(self, node: AgentNode, work: Work, again: Again) -> None:
+        handle: asyncio.TimerHandle
+
+        def retry() -> None:
+            self._retries.discard(handle)
+            node.retry(work)
+            self.wake()
+
+        handle = asyncio.get_running_loop().call_later(again.delay, retry)
+        self._retries.add(handle)
+
+    async def _watch(self) -> None:
+        """Cancel what takes longer than `delivery.handlerTimeout`."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            limit = time.monotonic() - self.plan.delivery.handler_timeout_seconds
+            for worker in self._workers:
+                if 0.0 < worker.since < limit and worker.task is not None:
+                    worker.late = True
+                    worker.task.cancel()

@@ -1,0 +1,56 @@
+"""What a process and the directory say to each other over their connection."""
+
+from __future__ import annotations
+
+import msgspec
+
+from weft.protocol.directory import Joining
+from weft.protocol.view import Member, View
+from weft.runtime.status import Stats
+
+
+class Join(msgspec.Struct, array_like=True, tag="join"):
+    joining: Joining
+
+
+class Heartbeat(msgspec.Struct, array_like=True, tag="beat"):
+    stats: Stats
+
+
+class Leave(msgspec.Struct, array_like=True, tag="leave"):
+    pass
+
+
+class Draining(msgspec.Struct, array_like=True, tag="draining"):
+    """Send me nothing new."""
+
+
+class PlanUpdate(msgspec.Struct, array_like=True, tag="plan"):
+    plan: str
+    """`Plan.to_json`."""
+
+
+class Joined(msgspec.Struct, array_like=True, tag="joined"):
+    member: Member | None
+    """None: refused; that incarnation is dead, or there is no seat for another writer."""
+    writer_partitions: int
+
+
+class ViewUpdate(msgspec.Struct, array_like=True, tag="view"):
+    view: View
+
+
+class Hurry(msgspec.Struct, array_like=True, tag="hurry"):
+    """The source is exhausted: writers commit what they have without waiting for company."""
+
+
+class Stop(msgspec.Struct, array_like=True, tag="stop"):
+    """The run is over."""
+
+
+ToDirectory = Join | Heartbeat | Leave | Draining
+FromDirectory = PlanUpdate | Joined | ViewUpdate | Hurry | Stop
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to = msgspec.msgpack.Decoder(ToDirectory).decode
+decode_from = msgspec.msgpack.Decoder(FromDirectory).decode

@@ -1,0 +1,97 @@
+"""Rows from the source into the protocol, as fast as there is room and no faster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from weft.data.source import SourceRow, read
+from weft.flow.conditions import ConditionError, Priority
+from weft.protocol.committed import CommittedRows
+from weft.protocol.source import SourceNode
+from weft.row import Row, encode_row
+from weft_api.plan import Plan
+
+CHUNK = 256
+"""Rows read at once; as many wait in memory besides those in flight."""
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Reads in a thread. `exhausted` turns true when every row has been issued or was done."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        storage_options: Mapping[str, str],
+        done: CommittedRows,
+        node: SourceNode,
+        on_issue: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._options = storage_options
+        self._done = done
+        self._node = node
+        self._on_issue = on_issue
+        self._room = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
+        self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
+        self.read = 0
+        """Rows of the source seen so far, done ones included."""
+        self.exhausted = False
+        self.suspended = False
+        """Issues nothing while true (the run drains)."""
+
+    def room(self) -> None:
+        """Rows have ended: there may be room."""
+        self._room.set()
+
+    async def run(self) -> None:
+        """Issue all rows. Raises `SourceError` where the source fails as a whole."""
+        loop = asyncio.get_running_loop()
+        rows = read(self._plan.source, self._options)
+        while True:
+            chunk = await loop.run_in_executor(self._thread, _take, rows)
+            if not chunk:
+                break
+            for row in chunk:
+                self.read += 1
+                if row.ordinal in self._done:
+                    continue
+                while self.suspended or not self._node.room():
+                    self._room.clear()
+                    self._on_issue()
+                    await self._room.wait()
+                self._issue(row)
+            self._on_issue()
+            await asyncio.sleep(0)
+        self.exhausted = True
+        self._on_issue()
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _issue(self, source_row: SourceRow) -> None:
+        row = Row(source_row.id, source_row.columns)
+        now = time.monotonic()
+        error = source_row.error
+        priority = 0
+        if not error and self._priority is not None:
+            try:
+                priority = self._priority.of(row)
+            except ConditionError as failed:
+                error = f"source.priority: {failed}"
+        body = encode_row(row)
+        if error:
+            self._node.bury(source_row.ordinal, body, error, now)
+        else:
+            self._node.issue(source_row.ordinal, body, now, priority=priority)
+
+
+def _take(rows: Iterator[SourceRow]) -> list[SourceRow]:
+    return list(islice(rows, CHUNK))

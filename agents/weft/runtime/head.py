@@ -1,0 +1,372 @@
+"""The head process: directory, source and status of one run. No row's data passes through it but on
+the way in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from weft.data.errors import OutputError
+from weft.data.source import SourceError, SourceInfo, inspect
+from weft.data.storage import from_environment
+from weft.data.table import OutputTable, claim_generation
+from weft.protocol.committed import CommittedRows
+from weft.protocol.directory import Directory, Joining
+from weft.protocol.source import SourceNode
+from weft.protocol.view import Role, View
+from weft.runtime.feed import Feed
+from weft.runtime.hops import Hops
+from weft.runtime.process import Place
+from weft.runtime.registry import Registry
+from weft.runtime.status import (
+    InstanceStatus,
+    OutputStatus,
+    PoolStatus,
+    RowCounts,
+    Stats,
+    Status,
+    TokenCounts,
+)
+from weft.transport.handshake import Identity
+from weft.transport.mesh import Mesh
+from weft.transport.server import Server
+from weft.transport.wire import Connection, FrameReader
+from weft_api.plan import Plan
+
+TICK = 0.1
+STOP_AFTER = 0.3
+"""Seconds that the members have to hear of the end before the head's connections close."""
+
+_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+
+class PlanRefused(Exception):
+    """A plan that cannot take the place of the running one. One line."""
+
+
+class HeadProcess:
+    """Runs a plan from the first row that is not committed to the last."""
+
+    def __init__(
+        self,
+        place: Place,
+        plan: Plan,
+        *,
+        grace: float,
+        on_death: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """`grace`: seconds to wait for members that a head before this one knew; 0 for a first
+        start. `on_death` gets the name of a process whose lease ran out."""
+        self.place = place
+        self.plan = plan
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.phase = "Starting"
+        self.message = ""
+        self._grace = grace
+        self._on_death = on_death
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="table")
+        self._started = time.time()
+        self._began = time.monotonic()
+        self._ended_at = 0.0
+        self._info: SourceInfo | None = None
+        self._done = CommittedRows()
+        self._resumed = 0
+        self._node: SourceNode | None = None
+        self._mesh: Mesh | None = None
+        self._registry: Registry | None = None
+        self._feed: Feed | None = None
+        self._stopping = asyncio.Event()
+        self._retired = Stats()
+        self._last_stats: dict[int, Stats] = {}
+
+    async def run(self) -> Status:
+        """Returns the final status: `Succeeded`, or `Failed` with the line that says why."""
+        server = Server(self.place.token, self._take)
+        feeding: asyncio.Task[None] | None = None
+        try:
+            generation = await self._open()
+            await server.start(self.place.bind)
+            node = self._serve(generation, f"{self.place.advertise}:{server.port}")
+            self._feed = feed = Feed(self.plan, from_environment(), self._done, node, self._flush)
+            feeding = asyncio.create_task(feed.run())
+            self.phase = "Running"
+            await self._watch(node, feed, feeding)
+        except (OutputError, SourceError) as error:
+            self._fail(str(error))
+        finally:
+            self._ended_at = time.monotonic()
+            if feeding is not None:
+                feeding.cancel()
+            if self._feed is not None:
+                self._feed.close()
+            if self._registry is not None:
+                self._registry.stop()
+                await asyncio.sleep(STOP_AFTER)
+            if self._mesh is not None:
+                await self._mesh.close()
+            await server.close()
+            self._thread.shutdown(wait=False)
+        return self.status()
+
+    def drain(self) -> None:
+        """Issue nothing more; the run ends when what is on its way has ended."""
+        if self._feed is not None and self.phase == "Running":
+            self.phase = "Draining"
+            self._feed.suspended = True
+            if self._registry is not None:
+                self._registry.hurry()
+
+    def stop(self) -> None:
+        """End at once. What is on its way is issued again by the next run."""
+        self._stopping.set()
+
+    def update(self, plan: Plan) -> None:
+        """Hand a newer plan to everyone. Raises `PlanRefused`; the old one goes on then."""
+        if plan.pipeline != self.plan.pipeline:
+            raise PlanRefused(f"this head runs {self.plan.pipeline!r}, not {plan.pipeline!r}")
+        if plan.generation <= self.plan.generation:
+            raise PlanRefused(
+                f"generation {plan.generation} is not newer than {self.plan.generation}"
+            )
+        check_plan(plan)
+        self.plan = plan
+        if self._registry is not None:
+            self._registry.update_plan(plan.to_json())
+
+    # starting
+
+    async def _open(self) -> int:
+        """Read back what is committed. Returns this head's generation."""
+        plan, options = self.plan, from_environment()
+        self._info = info = await self._call(lambda: inspect(plan.source, options))
+        table = await self._call(
+            lambda: OutputTable.open(
+                plan.output.uri,
+                options,
+                pipeline=plan.pipeline,
+                uid=plan.uid,
+                partitions=plan.delivery.writers,
+                source=info.fingerprint,
+            )
+        )
+        try:
+            self._partitions = table.partitions
+            self._uri = table.uri
+            self._version = table.version
+            if table.source and table.source != info.fingerprint:
+                self.message = (
+                    "the source has changed since this output was begun; rows are told by their "
+                    "place in it, so only rows added at the end are safe"
+                )
+                log.warning("%s", self.message)
+            generation = await self._call(lambda: claim_generation(table, "source"))
+            self._done = await self._call(table.committed)
+        finally:
+            await self._call(table.close)
+        self._resumed = len(self._done)
+        return generation
+
+    def _serve(self, generation: int, address: str) -> SourceNode:
+        now = time.monotonic()
+        delivery = self.plan.delivery
+        directory = Directory(
+            generation=generation,
+            lease=delivery.lease_seconds,
+            now=now,
+            writers=delivery.writers,
+            writer_partitions=self._partitions,
+            grace=self._grace,
+        )
+        member = directory.join(Joining("source", self.place.name, address), now)
+        assert member is not None
+        self._node = node = SourceNode(
+            member.incarnation,
+            entry=self.plan.flow.entry,
+            generation=generation,
+            max_rows=delivery.in_flight_rows,
+            max_bytes=delivery.in_flight_bytes,
+            seed=self.plan.seed,
+        )
+        if self._grace:
+            node.adopt(now + self._grace)
+        self._mesh = Mesh(
+            node,
+            token=self.place.token,
+            pipeline=self.place.pipeline,
+            on_frame=self._take_ended,
+        )
+        self._registry = Registry(
+            directory,
+            self.plan.to_json(),
+            on_view=self._take_view,
+            on_death=lambda member: self._on_death(member.name),
+        )
+        self._registry.publish(now)
+        self.address.set_result(address)
+        return node
+
+    # running
+
+    async def _watch(self, node: SourceNode, feed: Feed, feeding: asyncio.Task[None]) -> None:
+        registry = self._registry
+        assert registry is not None
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            registry.directory.heartbeat(node.incarnation, now)
+            registry.tick(now)
+            self._keep_stats()
+            if feeding.done():
+                feeding.result()
+                registry.hurry()
+            if (feed.exhausted or feed.suspended) and not node.outstanding:
+                if feed.exhausted:
+                    self.phase = "Succeeded"
+                return
+            try:
+                async with asyncio.timeout(TICK):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+    def _take(self, identity: Identity, connection: Connection, reader: FrameReader) -> str:
+        if self._mesh is None or self._registry is None:
+            return "not serving yet"
+        if identity.pipeline != self.place.pipeline:
+            return f"this is the head of {self.place.pipeline!r}, not of {identity.pipeline!r}"
+        if identity.purpose == "directory":
+            return self._registry.take(identity, connection, reader)
+        return self._mesh.take(identity, connection, reader)
+
+    def _take_view(self, view: View) -> None:
+        if self._mesh is not None:
+            self._mesh.apply_view(view)
+
+    def _take_ended(self) -> None:
+        node = self._node
+        if node is None or not node.ended:
+            return
+        ended, node.ended = node.ended, []
+        for done in ended:
+            self._done.add(done.row, done.status)
+        if self._feed is not None:
+            self._feed.room()
+
+    def _flush(self) -> None:
+        if self._mesh is not None:
+            self._mesh.flush()
+
+    def _fail(self, line: str) -> None:
+        self.phase = "Failed"
+        self.message = line
+        log.error("%s", line)
+        if not self.address.done():
+            self.address.cancel()
+
+    # status
+
+    def status(self) -> Status:
+        node, counts = self._node, self._done.counts
+        total = self._info.rows if self._info else None
+        if self._feed is not None and self._feed.exhausted:
+            total = self._feed.read
+        in_flight = len(node.outstanding) if node else 0
+        pools, writers = self._pools(), self._instances("writer")
+        tokens = self._all_stats()
+        version = max([self._version, *(stats.version for stats in tokens)]) if node else 0
+        return Status(
+            pipeline=self.plan.pipeline,
+            phase=self.phase,
+            plan_generation=self.plan.generation,
+            message=self.message or self._trouble(),
+            rows=RowCounts(
+                total=total,
+                accepted=counts["accepted"],
+                rejected=counts["rejected"],
+                dead=counts["dead"],
+                in_flight=in_flight,
+                pending=None if total is None else max(0, total - len(self._done) - in_flight),
+                resumed=self._resumed,
+                reissued=node.reissued if node else 0,
+            ),
+            tokens=TokenCounts(
+                sum(stats.prompt_tokens for stats in tokens),
+                sum(stats.completion_tokens for stats in tokens),
+            ),
+            pools=pools,
+            writers=writers,
+            output=OutputStatus(self.plan.output.uri, version),
+            started=self._started,
+            elapsed=(self._ended_at or time.monotonic()) - self._began,
+        )
+
+    def _pools(self) -> list[PoolStatus]:
+        return [
+            PoolStatus(
+                pool.name,
+                pool.step,
+                self._instances("agent", pool.name),
+            )
+            for pool in self.plan.pools
+        ]
+
+    def _instances(self, role: Role, pool: str = "") -> list[InstanceStatus]:
+        if self._registry is None:
+            return []
+        found = []
+        for incarnation, member in self._registry.directory.members.items():
+            if (member.role, member.pool) != (role, pool):
+                continue
+            stats = self._registry.stats.get(incarnation) or Stats()
+            found.append(
+                InstanceStatus(
+                    member.name,
+                    member.revision,
+                    "draining" if member.draining else stats.state,
+                    stats.inbox,
+                    stats.in_flight,
+                    stats.hops,
+                    stats.seconds,
+                    stats.prompt_tokens,
+                    stats.completion_tokens,
+                    stats.rss,
+                    stats.trouble,
+                )
+            )
+        return sorted(found, key=lambda instance: instance.name)
+
+    def _keep_stats(self) -> None:
+        """Counters of processes that are gone stay part of the totals."""
+        assert self._registry is not None
+        current = dict(self._registry.stats)
+        for incarnation in self._last_stats.keys() - current.keys():
+            gone = self._last_stats[incarnation]
+            self._retired.prompt_tokens += gone.prompt_tokens
+            self._retired.completion_tokens += gone.completion_tokens
+        self._last_stats = current
+
+    def _all_stats(self) -> list[Stats]:
+        return [self._retired, *self._last_stats.values()]
+
+    def _trouble(self) -> str:
+        """What keeps rows waiting at the moment, or ""."""
+        for stats in self._last_stats.values():
+            if stats.trouble:
+                return stats.trouble
+        return ""
+
+    async def _call(self, function: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises `PlanRefused` for a plan whose conditions, prompts or tools do not compile."""
+    try:
+        Hops.check(plan)
+    except Exception as error:
+        raise PlanRefused(" ".join(str(error).split())) from None

@@ -1,0 +1,208 @@
+"""One row at one agent: decode, handle, ask the flow where next, encode, record the segment."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from weft.agent import Agent
+from weft.context import Context
+from weft.engines.base import Engine, EngineError
+from weft.flow.graph import FlowError, Graph
+from weft.loading import agent_class, check_config
+from weft.prompts.render import PromptError, Prompts
+from weft.protocol.message import DEAD, ENDS, REJECT, Message
+from weft.row import decode_row, encode_row
+from weft.segment import Segment, encode_segment
+from weft.tools.base import Tool
+from weft.tools.make import make_tools
+from weft_api.plan import Plan
+
+BACKOFF = (0.5, 30.0)
+"""Seconds before the second attempt, doubling to the second figure."""
+TRANSIENT_ATTEMPTS = 10
+"""An attempt that failed for a passing outside cause (an endpoint that is away) counts for a tenth
+of `maxAttempts`: the row outlasts some minutes of it."""
+
+log = logging.getLogger("weft.agent")
+
+
+class Passed(msgspec.Struct):
+    """The hop is done: where the row goes, its new body, and the record."""
+
+    to: str
+    body: bytes
+    segment: bytes
+    reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Again(msgspec.Struct):
+    """The attempt failed and another one is due after `delay` seconds."""
+
+    delay: float
+    reason: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who does the work, for the row's provenance."""
+
+    pool: str
+    instance: str
+    revision: str
+    image: str
+
+
+class Hops:
+    """Runs rows through one agent by one plan. Made anew for each generation of the plan."""
+
+    def __init__(self, plan: Plan, identity: Identity, agent: Agent, engine: Engine) -> None:
+        pool = plan.pool(identity.pool)
+        self.plan = plan
+        self.agent = agent
+        self._identity = identity
+        self._step = pool.step
+        self._engine = engine
+        self._graph = Graph(plan.flow)
+        self._prompts = Prompts(plan.prompts)
+        self._tools: Mapping[str, Tool] = make_tools(plan.tools, self._prompts)
+        self._max_attempts = plan.delivery.max_attempts
+        self._max_hops = plan.flow.max_hops
+
+    @staticmethod
+    def check(plan: Plan) -> None:
+        """Raises the error of the first condition, prompt or tool that does not compile."""
+        Graph(plan.flow)
+        make_tools(plan.tools, Prompts(plan.prompts))
+
+    async def handle(self, message: Message) -> Passed | Again:
+        """Give the row to the agent once. Never raises but for cancellation."""
+        started, clock = time.time(), time.perf_counter()
+        row = decode_row(message.body)
+        ctx = Context(
+            row_key=message.row,
+            row_id=row.id,
+            hop=message.hop,
+            attempt=message.attempts + 1,
+            step=self._step,
+            pool=self._identity.pool,
+            seed=self.plan.seed,
+            engine=self._engine,
+            prompts=self._prompts,
+            tools=self._tools,
+            logger=log,
+        )
+        reason = ""
+        try:
+            returned = await self.agent.handle(row, ctx)
+            to = self._graph.next_step(self._step, row, returned)
+            body = encode_row(row)
+        except Exception as error:
+            verdict = self._failed(error, message)
+            if isinstance(verdict, Again):
+                return verdict
+            to, body, reason = DEAD, message.body, verdict
+        else:
+            ctx.locate(row)
+            if to == REJECT:
+                reason = str(row.get("reason") or "")
+            elif to not in ENDS and message.hop + 1 >= self._max_hops:
+                to = DEAD
+                reason = (
+                    f"step {self._step}: flow.maxHops {self._max_hops} reached and the row would "
+                    "go on; break the loop in the flow, or raise maxHops"
+                )
+        models, tools = ctx.model_calls, ctx.tool_traces
+        segment = Segment(
+            self._step,
+            self._identity.pool,
+            self._identity.instance,
+            self._identity.revision,
+            self._identity.image,
+            message.epoch,
+            message.fork,
+            message.hop,
+            started,
+            time.perf_counter() - clock,
+            models,
+            tools,
+            ctx.notes,
+        )
+        return Passed(
+            to,
+            body,
+            self._encoded(segment),
+            reason,
+            sum(call.prompt_tokens for call in models),
+            sum(call.completion_tokens for call in models),
+        )
+
+    def timed_out(self, message: Message) -> Passed | Again:
+        """The verdict on an attempt that took longer than `delivery.handlerTimeout`."""
+        seconds = self.plan.delivery.handler_timeout_seconds
+        verdict = self._failed(
+            TimeoutError(f"not done after {seconds:g} s (delivery.handlerTimeout)"), message
+        )
+        return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
+
+    def dead(self, message: Message, reason: str) -> Passed:
+        """The row ends here as a dead letter, unchanged."""
+        segment = Segment(
+            self._step,
+            self._identity.pool,
+            self._identity.instance,
+            self._identity.revision,
+            self._identity.image,
+            message.epoch,
+            message.fork,
+            message.hop,
+            time.time(),
+            0.0,
+        )
+        return Passed(DEAD, message.body, encode_segment(segment), reason)
+
+    def _failed(self, error: Exception, message: Message) -> Again | str:
+        """Another attempt, or the reason why the row is dead."""
+        attempt = message.attempts + 1
+        told = " ".join(str(error).split())[:2000]
+        transient = isinstance(error, EngineError) and error.transient
+        hopeless = isinstance(error, FlowError | PromptError) or (
+            isinstance(error, EngineError) and not transient
+        )
+        allowed = self._max_attempts * (TRANSIENT_ATTEMPTS if transient else 1)
+        if isinstance(error, EngineError | FlowError | PromptError):
+            reason = f"step {self._step}: {told}"
+        else:
+            reason = f"step {self._step}: {type(error).__name__}: {told}"
+            log.warning(
+                "row %d, attempt %d of %d: %s",
+                message.row,
+                attempt,
+                allowed,
+                reason,
+                exc_info=attempt == 1,
+            )
+        if hopeless or attempt >= allowed:
+            return f"{reason} (attempt {attempt} of {attempt if hopeless else allowed})"
+        first, longest = BACKOFF
+        return Again(min(first * 2 ** (attempt - 1), longest), reason)
+
+    def _encoded(self, segment: Segment) -> bytes:
+        try:
+            return encode_segment(segment)
+        except (TypeError, msgspec.MsgspecError) as error:
+            segment.notes = {"unrecordable": f"{type(error).__name__}: {error}"}
+            return encode_segment(segment)
+
+
+def make_agent(plan: Plan, pool_name: str) -> Agent:
+    """The pool's agent with its checked config. Raises `LoadError`."""
+    pool = plan.pool(pool_name)
+    cls = agent_class(pool.agent)
+    config: Any = check_config(cls, pool.config, f"AgentPool {pool.name}: spec.config")
+    return cls(config)

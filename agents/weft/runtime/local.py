@@ -1,0 +1,152 @@
+"""A whole pipeline on this machine: an embedded Ray with the head, the agents and the writers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray
+
+from weft.runtime.actors import FOREVER, HEAD, AgentActor, HeadActor, WriterActor
+from weft.runtime.process import Place
+from weft.runtime.status import Status
+from weft_api.plan import Plan
+
+OBJECT_STORE_BYTES = 256 << 20
+ASK_TIMEOUT = 30.0
+"""Seconds that the head has to answer; it may be starting again."""
+END_TIMEOUT = 20.0
+"""Seconds that the actors have to end by themselves when the run is over."""
+
+
+class RunFailed(Exception):
+    """The run cannot go on. One line."""
+
+
+class LocalRun:
+    """Use as a context manager; `status` until it is finished.
+
+    Ray's own processes end with this one, however it ends.
+    """
+
+    def __init__(self, plan: Plan, *, import_from: Sequence[Path] = ()) -> None:
+        """`import_from`: folders that the agents' own modules may lie in."""
+        self.plan = plan
+        self._import_from = import_from
+        self._token = secrets.token_hex(32)
+        self._head: Any = None
+        self._head_run: Any = None
+        self._runs: dict[Any, str] = {}
+        self._actors: dict[str, Any] = {}
+
+    def __enter__(self) -> LocalRun:
+        _start_ray(self.plan.pipeline, self._import_from)
+        try:
+            self._start_actors()
+        except BaseException:
+            ray.shutdown()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._runs:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.wait(list(self._runs), num_returns=len(self._runs), timeout=END_TIMEOUT)
+        for actor in self._actors.values():
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.kill(actor)
+        ray.shutdown()
+
+    def status(self) -> Status | None:
+        """How it stands, at last the final status; None while the head is not up.
+
+        Raises `RunFailed` when a part cannot go on."""
+        done, _ = ray.wait([self._head_run, *self._runs], num_returns=1, timeout=0)
+        if self._head_run in done:
+            return _final(self._head_run)
+        for run in done:
+            if line := ray.get(run):
+                raise RunFailed(f"{self._runs[run]}: {line}")
+            del self._runs[run]
+        with contextlib.suppress(ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+            answer: bytes = ray.get(self._head.status.remote(), timeout=ASK_TIMEOUT)
+            return msgspec.json.decode(answer, type=Status) if answer else None
+        return None
+
+    def drain(self) -> None:
+        """Issue nothing more; the run ends when what is on its way has ended."""
+        self._head.drain.remote()
+
+    def stop(self) -> None:
+        """End now; the next run goes on from what is committed."""
+        self._head.stop.remote()
+
+    def pids(self) -> dict[str, int]:
+        """Process id of each agent and writer that is up, by name."""
+        asked = {actor.pid.remote(): name for name, actor in self._actors.items()}
+        done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASK_TIMEOUT)
+        return {asked[ref]: ray.get(ref) for ref in done}
+
+    def _start_actors(self) -> None:
+        plan = self.plan
+        head = Place(name=HEAD, pipeline=plan.pipeline, token=self._token)
+        self._head = (
+            ray.remote(HeadActor).options(name=HEAD, **FOREVER).remote(head, plan.to_json())
+        )
+        self._head_run = self._head.run.remote()
+        for number in range(plan.delivery.writers):
+            self._start(WriterActor, Place(f"writer-{number}", plan.pipeline, self._token))
+        for pool in plan.pools:
+            for number in range(pool.replicas):
+                place = Place(
+                    f"{pool.name}-{number}",
+                    plan.pipeline,
+                    self._token,
+                    pool=pool.name,
+                    revision=pool.revision,
+                    image=pool.image,
+                )
+                self._start(AgentActor, place)
+
+    def _start(self, kind: type, place: Place) -> None:
+        actor = ray.remote(kind).options(name=place.name, **FOREVER).remote(place)
+        self._actors[place.name] = actor
+        self._runs[actor.run.remote()] = place.name
+
+
+def _final(run: Any) -> Status:
+    try:
+        return msgspec.json.decode(ray.get(run), type=Status)
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()
+        raise RunFailed(f"the head: {first[0] if first else type(error).__name__}") from None
+
+
+def _start_ray(pipeline: str, import_from: Sequence[Path]) -> None:
+    """An embedded Ray of our own, never one that happens to run here."""
+    folders = [str(folder.resolve()) for folder in import_from]
+    path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    if path:
+        os.environ["PYTHONPATH"] = path
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    started = time.monotonic()
+    ray.init(
+        address="local",
+        namespace=pipeline,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        num_cpus=1,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+    logging.getLogger(__name__).debug("Ray is up after %.1f s", time.monotonic() - started)

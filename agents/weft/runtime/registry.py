@@ -1,0 +1,125 @@
+"""The directory's end of its connections: leases renewed, views and plans handed out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from weft.protocol.directory import Directory
+from weft.protocol.view import Member, View
+from weft.runtime import directory_wire as wire
+from weft.runtime.status import Stats
+from weft.transport.handshake import Identity
+from weft.transport.server import welcome
+from weft.transport.wire import Connection, FrameReader
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """Serves the directory to processes that connect; `tick` it a few times a second."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        plan_json: str,
+        *,
+        on_view: Callable[[View], None],
+        on_death: Callable[[Member], None],
+    ) -> None:
+        self.directory = directory
+        self.stats: dict[int, Stats] = {}
+        self._plan = plan_json
+        self._on_view = on_view
+        self._on_death = on_death
+        self._connections: set[Connection] = set()
+        self._published: tuple[int, int] = (0, 0)
+        self._hurry = False
+        self._stop = False
+
+    def take(self, identity: Identity, connection: Connection, reader: FrameReader) -> str:
+        """A process has connected; why not, or ""."""
+        welcome(connection)
+        self._connections.add(connection)
+        incarnation = 0
+
+        def received(payload: memoryview | bytes) -> None:
+            nonlocal incarnation
+            try:
+                said = wire.decode_to(payload)
+            except msgspec.MsgspecError:
+                log.warning("a process speaks another directory protocol; connection closed")
+                connection.close()
+                return
+            now = time.monotonic()
+            if isinstance(said, wire.Join):
+                member = self.directory.join(said.joining, now)
+                incarnation = member.incarnation if member else 0
+                reply = wire.Joined(member, self.directory.writer_partitions)
+                connection.send(wire.encode(reply))
+                self._send_view(connection)
+            elif isinstance(said, wire.Heartbeat):
+                if incarnation and self.directory.heartbeat(incarnation, now):
+                    self.stats[incarnation] = said.stats
+            elif isinstance(said, wire.Draining):
+                self.directory.change(incarnation, draining=True)
+            else:
+                self.directory.leave(incarnation)
+            self.publish(now)
+
+        connection.send(wire.encode(wire.PlanUpdate(self._plan)))
+        if self._hurry:
+            connection.send(wire.encode(wire.Hurry()))
+        if self._stop:
+            connection.send(wire.encode(wire.Stop()))
+        for payload in reader.waiting():
+            received(payload)
+        connection.on_frame = received
+        connection.on_close = lambda: self._connections.discard(connection)
+        return ""
+
+    def tick(self, now: float) -> None:
+        """Let leases run out and publish what has changed."""
+        for member in self.directory.tick(now):
+            log.warning("%s was not heard of for its lease and is taken for dead", member.name)
+            self._on_death(member)
+        self.publish(now)
+        alive = self.directory.members
+        for incarnation in [i for i in self.stats if i not in alive]:
+            del self.stats[incarnation]
+
+    def publish(self, now: float) -> None:
+        """Send the view to everyone, if it is a new one."""
+        view = self.directory.view(now)
+        if view is None or view.version == self._published:
+            return
+        self._published = view.version
+        frame = wire.encode(wire.ViewUpdate(view))
+        for connection in list(self._connections):
+            connection.send(frame)
+        self._on_view(view)
+
+    def update_plan(self, plan_json: str) -> None:
+        self._plan = plan_json
+        self._send_all(wire.PlanUpdate(plan_json))
+
+    def hurry(self) -> None:
+        if not self._hurry:
+            self._hurry = True
+            self._send_all(wire.Hurry())
+
+    def stop(self) -> None:
+        self._stop = True
+        self._send_all(wire.Stop())
+
+    def _send_all(self, message: wire.FromDirectory) -> None:
+        frame = wire.encode(message)
+        for connection in list(self._connections):
+            connection.send(frame)
+
+    def _send_view(self, connection: Connection) -> None:
+        if self._published != (0, 0) and (view := self.directory.view(time.monotonic())):
+            connection.send(wire.encode(wire.ViewUpdate(view)))

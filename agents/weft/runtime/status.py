@@ -1,0 +1,92 @@
+"""What a run looks like from outside, and what the processes report for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Stats(msgspec.Struct, array_like=True):
+    """What a process tells the head with each heartbeat. Counters since its start."""
+
+    state: str = "starting"
+    """`starting`, `serving` or `draining`."""
+    inbox: int = 0
+    in_flight: int = 0
+    hops: int = 0
+    seconds: float = 0.0
+    """Spent in `handle`, added up over concurrent rows."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    version: int = 0
+    """Writers: the newest version of the Delta table that they committed."""
+    rss: int = 0
+    """Resident memory in bytes."""
+    plan: int = 0
+    """Generation of the plan that it runs by."""
+    trouble: str = ""
+    """What keeps it from working at the moment; one line."""
+
+
+class InstanceStatus(msgspec.Struct, rename="camel"):
+    name: str
+    revision: str
+    state: str
+    inbox: int
+    in_flight: int
+    hops: int
+    seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    rss: int = 0
+    trouble: str = ""
+
+
+class PoolStatus(msgspec.Struct, rename="camel"):
+    name: str
+    step: str
+    instances: list[InstanceStatus]
+
+
+class RowCounts(msgspec.Struct, rename="camel"):
+    """`total` None: not known before the source is read to its end."""
+
+    total: int | None
+    accepted: int
+    rejected: int
+    dead: int
+    in_flight: int
+    pending: int | None
+    resumed: int
+    """Found committed when this run started; they are part of the counts above."""
+    reissued: int = 0
+
+
+class OutputStatus(msgspec.Struct, rename="camel"):
+    uri: str
+    version: int
+
+
+class TokenCounts(msgspec.Struct, rename="camel"):
+    prompt: int
+    completion: int
+
+
+class Status(msgspec.Struct, rename="camel"):
+    """The answer of `GET /v1/status`. Times in seconds."""
+
+    pipeline: str
+    phase: str
+    """`Starting`, `Running`, `Draining`, `Succeeded` or `Failed`."""
+    plan_generation: int
+    message: str
+    rows: RowCounts
+    tokens: TokenCounts
+    pools: list[PoolStatus]
+    writers: list[InstanceStatus]
+    output: OutputStatus
+    started: float
+    elapsed: float
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
