@@ -9,63 +9,22 @@ dialogue). And an expression is a pure function of these values, so where they a
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import cel
 
 from weft.row import Row
+from weft_api.expressions import fields_used, problem_of
 
 MEMO_ENTRIES = 512
 MEMO_TEXT = 64
 """Outcomes are remembered for values no longer than this (characters)."""
 
-_TOKEN = re.compile(
-    r"""
-      (?P<comment>//[^\n]*)
-    | (?P<string>[bBrR]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<space>\s+)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _ABSENT = (None, "absent")
 
 
 class ConditionError(Exception):
     """An expression that does not compile, or that this row has no answer to. One line."""
-
-
-def fields_used(source: str) -> frozenset[str] | None:
-    """The names that the expression reads of `row` (`row.name`, `row['name']`).
-
-    None when it uses the row as a whole (`row[key]`, `size(row)`), so that every name may matter.
-    """
-    tokens = [
-        (match.lastgroup, match.group())
-        for match in _TOKEN.finditer(source)
-        if match.lastgroup not in ("comment", "space")
-    ]
-    names: set[str] = set()
-    for at, token in enumerate(tokens):
-        if token != ("name", "row") or (at and tokens[at - 1] == ("other", ".")):
-            continue
-        after = tokens[at + 1 : at + 4]
-        if len(after) > 1 and after[0][1] == "." and after[1][0] == "name":
-            names.add(after[1][1])
-        elif (
-            len(after) > 2 and after[0][1] == "[" and after[1][0] == "string" and after[2][1] == "]"
-        ):
-            if (
-                "\\" in after[1][1]
-                or after[1][1][0] not in "\"'"
-                or after[1][1][:3] in ("'''", '"""')
-            ):
-                return None
-            names.add(after[1][1][1:-1])
-        else:
-            return None
-    return frozenset(names)
 
 
 def only_presence(source: str) -> frozenset[str]:
@@ -79,13 +38,13 @@ class Expression:
     """A compiled CEL expression with one variable, `row`. Raises `ConditionError`."""
 
     __slots__ = ("_fields", "_memo", "_presence", "_program", "source")
+    _gives: ClassVar[type[bool] | type[int]] = bool
 
     def __init__(self, source: str) -> None:
         self.source = source
-        try:
-            self._program = cel.compile(source)
-        except Exception as error:
-            raise ConditionError(f"`{source}` does not compile: {_first_line(error)}") from None
+        if fault := problem_of(source, gives=self._gives):
+            raise ConditionError(f"{fault.problem}; {fault.fix}")
+        self._program = cel.compile(source)
         self._fields = fields_used(source)
         self._presence = only_presence(source)
         self._memo: dict[tuple[Any, ...], Any] = {}
@@ -143,6 +102,7 @@ class Priority(Expression):
     """A whole number for a row as the source gave it (`priority`); higher goes first."""
 
     __slots__ = ()
+    _gives = int
 
     def of(self, row: Row) -> int:
         """The row's priority. Raises `ConditionError` where that is no whole number."""
@@ -176,12 +136,7 @@ def _key(seen: dict[str, Any], fields: frozenset[str]) -> tuple[Any, ...] | None
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error)
-    if "ERROR: <input>:" in text:
-        place, _, problem = text.split("ERROR: <input>:", 1)[1].partition(": ")
-        column = place.split(":")[-1]
-        text = f"{problem.splitlines()[0]} (column {column})"
-    text = text.splitlines()[0] if text else type(error).__name__
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text.split(" CEL does not coerce", 1)[0].split(". Check that", 1)[0]
 
 

@@ -79,7 +79,7 @@ class Compiled:
             raise PromptError(f"{where}: {_told(error)}") from None
 
     def _attempt(self, view: dict[str, Any], extra: dict[str, Any]) -> str:
-        _sandbox.begin()
+        _sandbox.budget.fill()
         context = self._template.new_context({**extra, "row": view})
         return _sandbox.concat(self._template.root_render_func(context))
 
@@ -107,16 +107,19 @@ def fields_used(text: str) -> frozenset[str] | None:
     tree = _sandbox.parse(text)
     names: set[str] = set()
     whole = sum(1 for node in tree.find_all(nodes.Name) if node.name == "row")
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-        if not (isinstance(node.node, nodes.Name) and node.node.name == "row"):
-            continue
-        if isinstance(node, nodes.Getattr):
+    for node in tree.find_all(nodes.Getattr):
+        if _is_row(node.node):
             names.add(node.attr)
             whole -= 1
-        elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-            names.add(node.arg.value)
+    for item in tree.find_all(nodes.Getitem):
+        if _is_row(item.node) and isinstance(item.arg, nodes.Const):
+            names.add(str(item.arg.value))
             whole -= 1
     return None if whole else frozenset(names)
+
+
+def _is_row(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Name) and node.name == "row"
 
 
 def _line(error: Exception, template: Template) -> int | None:
