@@ -48,6 +48,17 @@ class EngineError(Exception):
         self.transient = transient
 
 
+class EngineDead(EngineError):
+    """The engine of this process will never answer again; every further call raises this at once.
+
+    The row is not at fault: an agent that meets this must stop taking rows and hand back those it
+    has, or it would use up their attempts in no time.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, transient=True)
+
+
 class Engine(ABC):
     """A source of model replies. One per agent process; calls run concurrently."""
 
