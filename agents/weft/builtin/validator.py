@@ -54,8 +54,9 @@ class ValidatorConfig(AgentConfig):
 
 
 class ValidatorAgent(Agent):
-    """Sets `verdict` (accept, revise or reject), `score`, `feedback`, `revisions` and, where the
-    judge names one, `revise_turn`. The flow decides what becomes of the row:
+    """Sets `verdict` (accept, revise or reject), `feedback` and `revisions`; the judge's `score`
+    and, where it names one, `revise_turn`; and the `reason` of a rejection. The flow decides what
+    becomes of the row:
 
     ```yaml
     kind: AgentPool
@@ -84,7 +85,7 @@ class ValidatorAgent(Agent):
 
     Config: ClassVar[type[AgentConfig]] = ValidatorConfig
     config: ValidatorConfig
-    produces = frozenset({"verdict", "feedback", "revisions"})
+    produces = frozenset({"verdict", "feedback", "revisions", "reason"})
 
     @classmethod
     def fields_of(cls, config: Any) -> frozenset[str]:
@@ -103,6 +104,8 @@ class ValidatorAgent(Agent):
             else:
                 revisions += 1
         row["verdict"], row["feedback"], row["revisions"] = verdict, feedback, revisions
+        if verdict == "reject":
+            row["reason"] = feedback
         return None
 
     def _by_checks(self, row: Row) -> tuple[str, str]:
