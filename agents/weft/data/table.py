@@ -1,28 +1,37 @@
-"""The committed output: one Delta table, partitioned by `status`."""
+"""The committed output: one Delta table, partitioned by `status`, each row in it once.
+
+How a row is committed once, whatever dies and whatever the store answers:
+
+- Each writer partition has an application's number in the table (a `Ticket`), which every commit
+  of the partition moves on by compare-and-set (`ledger.py`).
+- A claim moves it on too. So from then on every earlier writer of the partition is refused, and the
+  rows that the claim reads back afterwards are all that there will be.
+- A commit that is given up (the store failed for too long) may be in the table, or still turn up.
+  Its rows are remembered; when its ticket is found, they are left out of the next commit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+import pyarrow.fs as arrow_fs
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
 
-from weft.data.rowset import RowSet
-
-
-class FinishedRow(msgspec.Struct):
-    """A row's end, as a writer hands it over. Nothing in it is decoded yet."""
-
-    row: int
-    """The key: source partition << 48 | ordinal."""
-    status: str
-    """`accepted`, `rejected` or `dead`."""
-    body: bytes
-    """`weft.row.encode_row`."""
-    reason: str = ""
-    segments: list[bytes] = []
-    """`weft.segment.encode_segment`, in hop order."""
-    attempts: int = 1
-    epoch: int = 0
+from weft.data import layout
+from weft.data.columns import STATUSES
+from weft.data.errors import OutputError, Superseded
+from weft.data.ledger import Ledger
+from weft.data.parts import Part, write_parts
+from weft.data.patience import PATIENCE, patiently
+from weft.data.readback import active_files, read_rows
+from weft.data.storage import absolute, delta_options, shown
+from weft.data.ticket import Ticket
+from weft.protocol.committed import CommittedRows
+from weft.protocol.view import partition_of
+from weft.protocol.writer import Finished
 
 
 class Claim(msgspec.Struct):
@@ -31,35 +40,70 @@ class Claim(msgspec.Struct):
     partition: int
     number: int
     """Rises with each claim of this partition."""
-    rows: RowSet
+    rows: CommittedRows
     """All rows of this partition that are committed already."""
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One commit that is in the table."""
+    """What came of one call of `commit`: all its rows are in the table."""
 
     version: int
     """Of the Delta table."""
     rows: int
+    """Written by this call; the others are in `already`."""
     bytes: int
+    """Of the data files."""
+    already: frozenset[int] = frozenset()
+    """Rows that an earlier commit, given up by then, had brought in after all."""
 
 
-class OutputError(Exception):
-    """The output cannot be used. The text is one line for the user."""
+class _Seat(msgspec.Struct):
+    """A partition that this process writes."""
 
+    partition: int
+    landed: Ticket
+    """Of our newest commit that is in the table."""
+    used: Ticket
+    """The newest that was tried. Never used again for other rows: it names the files too."""
+    lost: dict[Ticket, frozenset[int]] = {}
+    """Rows of the commits that may be in the table or turn up yet."""
 
-class Superseded(Exception):
-    """Another writer has claimed the partition: stop, nothing more of this one will be accepted."""
+    @property
+    def application(self) -> str:
+        return _application(self.partition)
 
 
 class OutputTable:
-    """The output as one process sees it. Calls block (run them in one thread of your own); one
-    object serves one thread at a time. Close it in order: `close()` before the interpreter ends."""
+    """The output as one process sees it.
 
-    uri: str
-    pipeline: str
-    partitions: int
-    """As fixed when the table was made."""
+    Calls block: make them in one thread of your own (an executor of one worker). Each waits about
+    `patience` seconds for a store that fails, and then raises `OutputError`. End with `close`,
+    after the last call has returned and before the interpreter ends.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        table: DeltaTable,
+        storage_options: Mapping[str, str],
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Use `open`."""
+        kept = layout.Properties.of(table, uri)
+        self.uri = uri
+        self.pipeline = kept.pipeline
+        self.partitions = kept.partitions
+        """As fixed when the table was made."""
+        self.source = kept.source
+        """The source's fingerprint when the table was made."""
+        self.ledger = Ledger(table, storage_options, patience=patience)
+        self._patience = patience
+        self._storage_options = storage_options
+        self._files: Any = arrow_fs.PyFileSystem(
+            DeltaStorageHandler(uri, delta_options(uri, storage_options))
+        )
+        self._seats: dict[int, _Seat] = {}
 
     @classmethod
     def open(
@@ -71,47 +115,142 @@ class OutputTable:
         uid: str = "",
         partitions: int = 1,
         source: str = "",
+        patience: float = PATIENCE,
     ) -> OutputTable:
-        """Open the table, making it where there is none. Raises `OutputError`.
+        """Open the table, making it where there is none (several processes may do so at once).
 
-        `source` is the source's fingerprint, kept when the table is made.
-        """
-        raise NotImplementedError
-
-    def claim(self, partition: int) -> Claim:
-        """Become the partition's only writer. Raises `OutputError` when the store does not answer."""
-        raise NotImplementedError
-
-    def commit(self, partition: int, rows: Sequence[FinishedRow]) -> Commit:
-        """Write the rows in one atomic commit.
-
-        Returns only when they are in the table. Raises `Superseded`, or `OutputError` once retries
-        are used up: whether the rows are in is then unknown, and `commit` with the same rows may be
-        called again."""
-        raise NotImplementedError
-
-    def committed(self) -> RowSet:
-        """All rows that are committed, over all partitions."""
-        raise NotImplementedError
-
-    def counts(self) -> dict[str, int]:
-        """Rows per status, as of now."""
-        raise NotImplementedError
+        `uid` and `source` (the source's fingerprint) are kept when the table is made. Raises
+        `OutputError`: not writable, something else in the folder, another pipeline's table."""
+        uri = absolute(uri)
+        wanted = layout.Properties(pipeline, uid, partitions, source)
+        table = layout.open_or_make(uri, storage_options, wanted)
+        opened = cls(uri, table, storage_options, patience=patience)
+        if opened.pipeline != pipeline:
+            raise OutputError(
+                f"{shown(uri)}: is the output of the pipeline {opened.pipeline!r}, not of "
+                f"{pipeline!r}; choose another output.uri"
+            )
+        return opened
 
     @property
     def version(self) -> int:
         """The newest version of the Delta table that this object has seen."""
-        raise NotImplementedError
+        return self.ledger.table.version()
+
+    def claim(self, partition: int) -> Claim:
+        """Become the partition's only writer, and read what is committed of it.
+
+        Raises `OutputError` when the store fails for too long."""
+        if not 0 <= partition < self.partitions:
+            raise ValueError(f"partition {partition} of {self.partitions}")
+        application = _application(partition)
+        while True:
+            self.ledger.refresh()
+            old = self.ledger.number(application)
+            ticket = Ticket.unpack(old).new_claim()
+            if self.ledger.advance(application, old=old, new=ticket.pack()) == ticket.pack():
+                break
+        self._seats[partition] = _Seat(partition, landed=ticket, used=ticket)
+        return Claim(partition, ticket.claim, self._read(partition))
+
+    def commit(self, partition: int, rows: Sequence[Finished]) -> Commit:
+        """Write the rows of a claimed partition in one atomic commit; return when they are in.
+
+        A row that cannot be converted is written as a dead letter, and its `status` and `reason`
+        are changed in place. Raises `Superseded`; or `OutputError` when the store fails for too
+        long: call again then, with these rows or others, and none will be in twice."""
+        seat = self._seats[partition]
+        _check(rows, partition, self.partitions)
+        if seat.lost:
+            self.ledger.refresh()
+        already: set[int] = set()
+        while left := [row for row in rows if row.row not in already]:
+            seat.used = ticket = seat.used.next()
+            parts = self._write(left, seat)
+            seat.lost[ticket] = frozenset(row.row for row in left)
+            found = Ticket.unpack(
+                self.ledger.advance(
+                    seat.application,
+                    old=seat.landed.pack(),
+                    new=ticket.pack(),
+                    actions=[part.action() for part in parts],
+                )
+            )
+            if found not in seat.lost:
+                # The parts stay: our commit may have landed just before the other's.
+                del self._seats[partition]
+                raise Superseded(f"partition {partition} has a newer writer (claim {found.claim})")
+            arrived = seat.lost[found]
+            # What is in the table shuts out all that was tried before it.
+            seat.landed, seat.lost = found, {}
+            if found == ticket:
+                size = sum(part.bytes for part in parts)
+                return Commit(self.version, len(left), size, frozenset(already))
+            already |= arrived
+        return Commit(self.version, 0, 0, frozenset(already))
+
+    def committed(self) -> CommittedRows:
+        """All rows that are committed, over all partitions, as of now. Raises `OutputError`."""
+        self.ledger.refresh()
+        return self._read(None)
+
+    def counts(self) -> dict[str, int]:
+        """Rows per status, as of now. Raises `OutputError`."""
+        self.ledger.refresh()
+        counts = dict.fromkeys(STATUSES, 0)
+        for file in active_files(self.ledger.table):
+            counts[file.status] += file.count(self._files)
+        return counts
 
     def close(self) -> None:
-        """Let go of the table."""
+        """Let go of the table and its connections. The object is of no use afterwards."""
+        self._seats.clear()
+        del self.ledger, self._files
 
+    def _read(self, partition: int | None) -> CommittedRows:
+        return patiently(
+            lambda: read_rows(
+                self.ledger.table, self._files, partition=partition, partitions=self.partitions
+            ),
+            what="the committed rows cannot be read back",
+            seconds=self._patience,
+            storage_options=self._storage_options,
+        )
 
-def probe_store(uri: str, storage_options: Mapping[str, str]) -> None:
-    """Check that the store can carry atomic commits. Raises `OutputError`."""
-    raise NotImplementedError
+    def _write(self, rows: list[Finished], seat: _Seat) -> list[Part]:
+        return patiently(
+            lambda: write_parts(
+                self._files, rows, partition=seat.partition, number=seat.used.pack()
+            ),
+            what=f"{len(rows)} rows cannot be written",
+            seconds=self._patience,
+            storage_options=self._storage_options,
+        )
 
 
 def claim_generation(table: OutputTable, name: str) -> int:
-    """A number for `name` that is higher than all given before, kept in the table itself."""
-    raise NotImplementedError
+    """A number for `name` that is higher than all given before, kept in the table itself.
+
+    Numbers may be skipped. Raises `OutputError` when the store fails for too long."""
+    application = f"weft/generation/{name}"
+    while True:
+        table.ledger.refresh()
+        old = table.ledger.number(application)
+        # Another process may have written the same number: a nonce in the low bits tells ours.
+        mine = Ticket.unpack(old).new_claim()
+        if table.ledger.advance(application, old=old, new=mine.pack()) == mine.pack():
+            return mine.claim
+
+
+def _application(partition: int) -> str:
+    return f"weft/writer/{partition}"
+
+
+def _check(rows: Sequence[Finished], partition: int, partitions: int) -> None:
+    keys = {row.row for row in rows}
+    if len(keys) != len(rows):
+        raise ValueError("a batch holds a row twice")
+    if any(partition_of(key, partitions) != partition for key in keys):
+        raise ValueError(f"a batch holds rows that are not of partition {partition}")
+    if not {row.status for row in rows} <= set(STATUSES):
+        raise ValueError(f"a row's status must be one of {', '.join(STATUSES)}")

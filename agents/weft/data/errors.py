@@ -1,0 +1,11 @@
+"""What can go wrong with the output, as the writers see it."""
+
+from __future__ import annotations
+
+
+class OutputError(Exception):
+    """The output cannot be used. The text is one line for the user."""
+
+
+class Superseded(Exception):
+    """Another writer has claimed the partition: stop. What is committed, that one knows of."""
