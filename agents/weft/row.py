@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import asdict
 
 
-class ToolCall(msgspec.Struct, array_like=True):
+class ToolCall(msgspec.Struct, array_like=True, gc=False):
     """A model's wish to call a tool. `arguments` is a JSON object as text, as models write it."""
 
     id: str
@@ -21,7 +21,7 @@ class ToolCall(msgspec.Struct, array_like=True):
     arguments: str = "{}"
 
 
-class ChatMessage(msgspec.Struct, array_like=True):
+class ChatMessage(msgspec.Struct, array_like=True, gc=False):
     """One message of a dialogue, with the names of the OpenAI chat format."""
 
     role: str

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 
-class ModelCall(msgspec.Struct, array_like=True, omit_defaults=True):
+class ModelCall(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """One call of an LLM. Times in seconds, lengths in tokens."""
 
     model: str
@@ -27,7 +27,7 @@ class ModelCall(msgspec.Struct, array_like=True, omit_defaults=True):
     """Index in the dialogue of the message that came of it; -1 where none did."""
 
 
-class ToolTrace(msgspec.Struct, array_like=True, omit_defaults=True):
+class ToolTrace(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """One execution of a tool: `error` is empty when it worked. Times in seconds."""
 
     call_id: str
@@ -41,7 +41,7 @@ class ToolTrace(msgspec.Struct, array_like=True, omit_defaults=True):
     version: str = ""
 
 
-class Segment(msgspec.Struct, array_like=True, omit_defaults=True):
+class Segment(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """All that one hop did. `started` is Unix time in seconds."""
 
     step: str
