@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from . import builds, gpus, local, nodes, provider, report
+from . import builds, gpus, images, local, nodes, provider, report
 from .say import say
-from .settings import NODES, ClusterError, node_named
+from .settings import NODES, ROOT, ClusterError, node_named
 
 Handler = Callable[[argparse.Namespace], None]
 
@@ -49,6 +50,17 @@ def _gpus(args: argparse.Namespace) -> None:
     say(f"{args.node} offers {args.count} GPUs")
 
 
+def _image(args: argparse.Namespace) -> None:
+    context = Path(args.context).resolve()
+    dockerfile = Path(args.file).resolve() if args.file else context / "Dockerfile"
+    order = images.Order(args.tag, dockerfile, context, args.target)
+    with local.alone():
+        digest = images.build(order)
+        if not args.no_load:
+            images.load(args.tag, tuple(node_named(n) for n in args.node) or NODES)
+    print(f"{args.tag} {digest}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="e2e/cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -74,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     give.add_argument("--node", default=next(n.name for n in NODES if n.gpus))
     give.add_argument("--product", default=gpus.PRODUCT)
     give.add_argument("--memory", type=int, default=gpus.MEMORY, help="MiB of one GPU")
+    image = command("image", _image, "build a Dockerfile's target and give it to the nodes")
+    image.add_argument("tag", help="in full, as in weft.dev/agents:dev")
+    image.add_argument("--target", default="", help="stage of the Dockerfile (default: the last)")
+    image.add_argument("--file", help="default: the context's Dockerfile")
+    image.add_argument("--context", default=str(ROOT), help="default: the repository")
+    image.add_argument("--node", action="append", default=[], help="only to this node")
+    image.add_argument("--no-load", action="store_true", help="build only")
     return parser
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 _TYPES = "application/vnd.oci.image"
 
@@ -32,11 +33,11 @@ def write_image(
         {
             "schemaVersion": 2,
             "mediaType": f"{_TYPES}.manifest.v1+json",
-            "config": _descriptor(config, f"{_TYPES}.config.v1+json"),
-            "layers": [_descriptor(layer, f"{_TYPES}.layer.v1.tar")],
+            "config": descriptor(config, f"{_TYPES}.config.v1+json"),
+            "layers": [descriptor(layer, f"{_TYPES}.layer.v1.tar")],
         }
     )
-    entry = _descriptor(manifest, f"{_TYPES}.manifest.v1+json")
+    entry = descriptor(manifest, f"{_TYPES}.manifest.v1+json")
     entry["annotations"] = {"io.containerd.image.name": name}
     index = _json({"schemaVersion": 2, "manifests": [entry]})
     blobs = {f"blobs/{_digest(b).replace(':', '/')}": b for b in (layer, config, manifest)}
@@ -54,7 +55,8 @@ def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _descriptor(content: bytes, media_type: str) -> dict[str, object]:
+def descriptor(content: bytes, media_type: str) -> dict[str, Any]:
+    """How a manifest or an index names a blob."""
     return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
 
 
@@ -66,14 +68,18 @@ def _tar(files: dict[str, bytes], links: dict[str, str], mode: int) -> bytes:
             member.type, member.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
             tar.addfile(member)
         for name, content in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            tar.addfile(member, io.BytesIO(content))
+            add_bytes(tar, name, content, mode)
         for name, goal in sorted(links.items()):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, goal
             tar.addfile(member)
     return buffer.getvalue()
+
+
+def add_bytes(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    tar.addfile(member, io.BytesIO(content))
 
 
 def _folders(names: list[str]) -> list[str]:

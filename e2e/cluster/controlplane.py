@@ -211,7 +211,7 @@ def _start_proxy() -> None:
 
 
 def _start_dns() -> None:
-    role = {
+    role: dict[str, object] = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "weft-e2e:coredns"},
@@ -293,5 +293,3 @@ def wait_for_dns() -> None:
 def stop() -> None:
     for name in reversed(NAMES):
         processes.stop(name)
-
-

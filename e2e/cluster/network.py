@@ -61,14 +61,16 @@ def make() -> None:
         # Without a rule for a service (yet), its packets die here and not on somebody's network.
         run(["ip", "route", "add", SERVICE_CIDR, "dev", BRIDGE])
     _set_kernel()
-    run(["nft", "-f", "-"], stdin=_rules())
+    run(["nft", "-f", "-"], stdin=rules())
     _write_cni()
 
 
 def _refuse_foreign_proxy() -> None:
     ours = bridge_exists() or succeeds(["nft", "list", "table", "ip", NFT_TABLE])
     if not ours and succeeds(["nft", "list", "table", "ip", "kube-proxy"]):
-        raise ClusterError("another kube-proxy works on this machine; use that cluster's kubeconfig")
+        raise ClusterError(
+            "another kube-proxy works on this machine; use that cluster's kubeconfig"
+        )
 
 
 def _set_kernel() -> None:
@@ -85,7 +87,7 @@ def _set_kernel() -> None:
         path.write_text(value)
 
 
-def _rules() -> str:
+def rules() -> str:
     if pods_may_leave():
         leave = ""
         masquerade = f'ip saddr {POD_CIDR} oifname != "{BRIDGE}" masquerade'

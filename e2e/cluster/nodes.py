@@ -226,5 +226,3 @@ def stop(node: Node, *, keep_pods: bool = False, at_once: bool = True) -> None:
     cgroups.empty(node)
     mounts.unmount_below(node_folder(node))
     mounts.unmount_below(image_store(node))
-
-

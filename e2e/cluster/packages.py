@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .say import say, step
 from .settings import ClusterError, logs_folder
 from .shell import run
-from .say import say, step
 
 # Package -> a file that it brings. A file is looked for, not the package data base: on a machine
 # that has the program from elsewhere nothing is installed.

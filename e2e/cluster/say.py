@@ -13,7 +13,9 @@ _BEGAN = time.monotonic()
 
 def say(text: str) -> None:
     """Print one line to stderr; stdout is kept for what another program may read."""
-    print(f"[{time.monotonic() - _BEGAN:6.1f}s] {text}", file=sys.stderr, flush=True)
+    # In one write: several threads speak at once.
+    sys.stderr.write(f"[{time.monotonic() - _BEGAN:6.1f}s] {text}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

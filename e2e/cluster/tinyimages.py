@@ -19,10 +19,6 @@ from .shell import run
 PAUSE = "weft.dev/e2e/pause:1"
 BUSYBOX = "weft.dev/e2e/busybox:1"
 
-# KubeRay's generated commands call `ray` and `bash`. With these stand-ins its pods run (though no
-# Ray does), which is enough to see it reconcile.
-_STAND_IN = b"#!/bin/sh\nexit 0\n"
-
 
 def make() -> None:
     """Make both archives; before the nodes start at once and would make them twice."""
@@ -53,6 +49,9 @@ def _pause() -> Path:
 
 
 def _busybox() -> Path:
+    """KubeRay's generated commands call ``ray`` and ``bash``; with stand-ins for these its pods
+    run. No Ray does, but one sees that KubeRay reconciles.
+    """
     program = Path(shutil.which("busybox") or "/bin/busybox")
     # Debian's is linked dynamically. (Beware of its `wget -T`: it crashes.)
     libraries = re.findall(r"(/lib\S+)", run(["ldd", program]))
@@ -62,10 +61,10 @@ def _busybox() -> Path:
             [program, "--list"], check=True, capture_output=True, text=True
         ).stdout.split()
         links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
-        links["bin/bash"] = "busybox"
         files = {
             "bin/busybox": program.read_bytes(),
-            "bin/ray": _STAND_IN,
+            "bin/ray": b"#!/bin/sh\nexit 0\n",
+            "bin/bash": b'#!/bin/sh\nexec /bin/sh "$@"\n',
             "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
             "tmp/.keep": b"",
             **{library.lstrip("/"): Path(library).read_bytes() for library in libraries},
