@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 GROUP: Final = "weft.dev"
 VERSION: Final = "v1alpha1"
@@ -34,6 +36,13 @@ class Rule:
     @property
     def message(self) -> str:
         return f"{self.problem}; {self.fix}"
+
+    def for_api_server(self) -> JsonDict:
+        """An item of `x-kubernetes-validations`."""
+        # A fieldPath has to be in the schema, and metadata never is.
+        in_schema = self.field and not self.field.startswith("metadata.")
+        path: JsonDict = {"fieldPath": f".{self.field}"} if in_schema else {}
+        return {"rule": self.cel, "message": self.message, **path}
 
     @property
     def is_transition(self) -> bool:
@@ -73,3 +82,12 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        own = handler.resolve_ref_schema(result := handler(schema))
+        if cls.rules:
+            own["x-kubernetes-validations"] = [rule.for_api_server() for rule in cls.rules]
+        return result

@@ -131,7 +131,7 @@ class Faults(Model):
 class SimulatorEngine(Model):
     """A deterministic stand-in for an LLM: no weights, no network, no costs."""
 
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = Field(
         default=None, description="Seed of the replies; default: the pipeline's seed.", examples=[7]
     )
     slots: Annotated[int, Field(ge=1, le=100_000)] = Field(

@@ -58,11 +58,20 @@ class ManifestErrors(Exception):
 
 
 def did_you_mean(wrong: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """A fix for a name that does not exist: the likeliest one, or the list of those that do."""
+    """A fix for a name that does not exist: the likeliest one, or those that do.
+
+    `otherwise` is for where there are none.
+    """
     names = sorted(set(known))
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
-    if close:
-        return f'did you mean "{close[0]}"?'
+    if likely := likeliest(wrong, names):
+        return f'did you mean "{likely}"?'
+    if len(names) == 1:
+        return f'there is only "{names[0]}"'
     if names:
-        return f"there is {', '.join(names[:12])}{' …' if len(names) > 12 else ''}"
+        return f"there are {', '.join(names[:12])}{' …' if len(names) > 12 else ''}"
     return otherwise
+
+
+def likeliest(wrong: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant."""
+    return next(iter(difflib.get_close_matches(wrong, sorted(known), n=1, cutoff=0.6)), None)

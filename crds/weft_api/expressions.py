@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cel
 
-from weft_api.errors import did_you_mean
+from weft_api.errors import did_you_mean, likeliest
 
 ROW = "row"
 """The one variable."""
@@ -59,7 +59,7 @@ def problem_of(
     try:
         program = cel.compile(source)
     except ValueError as error:
-        return Problem(f"{quoted(source)} is no CEL: {_syntax(str(error))}", _hint(source))
+        return Problem(f"{quoted(source)} is no CEL: {_syntax(str(error))}", _hint(source, gives))
     for variable in program.variables():
         if variable == ROW or variable in _bound(source):
             continue
@@ -68,14 +68,11 @@ def problem_of(
         return Problem(f'"{variable}" is nothing that CEL knows here', f"write row.{variable}")
     for function in program.functions():
         if function.isidentifier() and function not in FUNCTIONS:
-            return Problem(
-                f'CEL has no function "{function}"',
-                f"there is {', '.join(sorted(FUNCTIONS)[:12])} …",
-            )
+            return Problem(f'CEL has no function "{function}"', _other_function(function))
     if not program.variables() and not _gives(program, gives):
         return Problem(
             f"{quoted(source)} gives no {'yes or no' if gives is bool else 'whole number'}",
-            "look at a field of the row, such as row.verdict == 'revise' or row.urgent ? 1 : 0",
+            _hint("", gives),
         )
     if known is not None:
         for name in sorted((fields_used(source) or frozenset()) - known):
@@ -112,6 +109,12 @@ def quoted(source: str, length: int = 60) -> str:
     return f'"{line[: length - 1]}…"' if len(line) > length else f'"{line}"'
 
 
+def _other_function(wrong: str) -> str:
+    if likely := likeliest(wrong, FUNCTIONS):
+        return f'did you mean "{likely}"?'
+    return "use one of size, contains, startsWith, endsWith, matches, int, double and string"
+
+
 def _gives(program: cel.Program, kind: type) -> bool:
     """Whether an expression without variables gives this kind of value."""
     try:
@@ -131,12 +134,11 @@ def _tokens(source: str) -> list[tuple[str, str]]:
 def _bound(source: str) -> set[str]:
     """Names that macros bind: the `m` of `row.messages.exists(m, …)`."""
     tokens = _tokens(source)
+    windows = zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False)
     return {
-        after[1]
-        for dot, macro, bracket, after in zip(
-            tokens, tokens[1:], tokens[2:], tokens[3:], strict=False
-        )
-        if dot[1] == "." and macro[1] in _MACROS and bracket[1] == "(" and after[0] == "name"
+        bound
+        for (_, dot), (_, macro), (_, bracket), (kind, bound) in windows
+        if dot == "." and macro in _MACROS and bracket == "(" and kind == "name"
     }
 
 
@@ -145,18 +147,17 @@ def _syntax(text: str) -> str:
     match = re.search(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)", text)
     if match is None:
         return text.splitlines()[0]
+    if "`_?_:_`" in match[3]:
+        return "a question mark lacks its colon"
     what = re.sub(r" expecting \{.*", "", match[3])
     what = re.sub(r"token recognition error at: '(.*?)\s*'$", r"'\1' is not understood", what)
     what = what.replace("mismatched input '<EOF>'", "it ends too early")
     what = what.replace(" at '<EOF>'", " at the end")
-    return (
-        f"{what} (line {match[1]}, character {match[2]})"
-        if match[1] != "1"
-        else (f"{what} (character {match[2]})")
-    )
+    line = f"line {match[1]}, " if match[1] != "1" else ""
+    return f"{what} ({line}character {match[2]})"
 
 
-def _hint(source: str) -> str:
+def _hint(source: str, gives: type) -> str:
     tokens = _tokens(source)
     for kind, text in tokens:
         if kind == "name" and text in _OF_OTHER_LANGUAGES:
@@ -164,4 +165,6 @@ def _hint(source: str) -> str:
     code = "".join(text if kind != "string" else "''" for kind, text in tokens)
     if re.search(r"(?<![=!<>])=(?![=])", code):
         return "compare with =="
-    return "write a condition such as row.verdict == 'revise'"
+    if gives is bool:
+        return "write a condition such as row.verdict == 'revise'"
+    return "write a number such as row.urgent ? 10 : 0"

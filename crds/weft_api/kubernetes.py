@@ -107,23 +107,23 @@ class PodFields(Model):
 
     resources: Resources = Field(
         default_factory=Resources,
-        description="CPU and memory of the pod.",
+        description="Rolled. CPU and memory of the pod.",
         examples=[{"requests": {"cpu": "1", "memory": "2Gi"}}],
     )
     node_selector: dict[str, str] = Field(
         default_factory=dict,
-        description="Labels that the node must have.",
+        description="Rolled. Labels that the node must have.",
         examples=[{"node-pool": "gpu"}],
     )
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = Field(
         default_factory=list,
-        description="Taints that the pod bears.",
+        description="Rolled. Taints that the pod bears.",
         examples=[[{"key": "nvidia.com/gpu", "operator": "Exists"}]],
     )
     pod_template: dict[str, Any] = Field(
         default_factory=dict,
-        description="Further fields of the pod (metadata and spec of a PodTemplateSpec), laid "
-        "over what the operator makes. The container's name is `ray`.",
+        description="Rolled. Further fields of the pod (metadata and spec of a PodTemplateSpec), "
+        "laid over what the operator makes. The container's name is `ray`.",
         examples=[{"spec": {"priorityClassName": "batch"}}],
         json_schema_extra=FREE_OBJECT,
     )

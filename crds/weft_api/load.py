@@ -118,7 +118,7 @@ def _resource(
         path = ("metadata", "name")
         error = ManifestError(
             f"{found.origin.at(path)}: {dotted(path)}",
-            f'there is a {kind} "{name}" already, at {first.at(path)}',
+            f'{kind} "{name}" is there already, at {first.at(path)}',
             "rename or remove one of the two",
         )
         errors.append(error)

@@ -16,7 +16,7 @@ class ObjectMeta(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: ObjectName
+    name: ObjectName = Field(examples=["support"])
     namespace: str = "default"
     uid: str = ""
     generation: int = 1

@@ -194,7 +194,7 @@ class PipelineSpec(Model):
         description="How rows are delivered, and the bounds on what is under way.",
         examples=[{"maxAttempts": 3, "inFlightRows": 1000}],
     )
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = Field(
         default=0, description="Seed of everything that is drawn by chance.", examples=[0]
     )
     ray: RaySpec = Field(
@@ -227,7 +227,12 @@ class SyntheticPipeline(Resource):
     )
 
     kind: Literal["SyntheticPipeline"] = "SyntheticPipeline"
-    spec: PipelineSpec = Field(description="What is wanted.", examples=[{}])
+    spec: PipelineSpec = Field(
+        description="What is wanted.",
+        examples=[
+            {"source": {"generate": {"rows": 100}}, "output": {"uri": "s3://bucket/support"}}
+        ],
+    )
     status: PipelineStatus | None = Field(
         default=None, description="What the operator has seen.", examples=[{"phase": "Running"}]
     )

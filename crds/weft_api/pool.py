@@ -200,7 +200,10 @@ class AgentPool(Resource):
     )
 
     kind: Literal["AgentPool"] = "AgentPool"
-    spec: PoolSpec = Field(description="What is wanted.", examples=[{}])
+    spec: PoolSpec = Field(
+        description="What is wanted.",
+        examples=[{"pipelineRef": {"name": "support"}, "agent": "weft.builtin:ChatAgent"}],
+    )
     status: PoolStatus | None = Field(
         default=None, description="What the operator has seen.", examples=[{"readyReplicas": 4}]
     )

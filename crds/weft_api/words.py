@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from weft_api.base import Model
 from weft_api.errors import Path, did_you_mean
-from weft_api.patterns import IN_WORDS
+from weft_api.flow import ENDS
+from weft_api.patterns import IN_WORDS, TARGET
 
 
 def in_words(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str, str]:
@@ -30,16 +31,20 @@ def in_words(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str, s
             did_you_mean(str(path[-1]), siblings, otherwise="remove it"),
         )
     if kind in _KIND_WORDS:
-        return path, f"must be {_KIND_WORDS[kind]}, not {describe(value)}", _retype(kind, value)
+        fix = _retype(kind, value) or _example(model, path, verb="write")
+        return path, f"must be {_KIND_WORDS[kind]}, not {describe(value)}", fix
     if kind == "literal_error":
         allowed = [str(item) for item in get_args(_bare(_type_at(model, path)))]
         return path, f"{describe(value)} is not possible here", did_you_mean(str(value), allowed)
     if kind == "string_pattern_mismatch":
+        if ctx.get("pattern") == TARGET and str(value).startswith("$"):
+            return path, f"{describe(value)} is no end", did_you_mean(str(value), ENDS)
         words = IN_WORDS.get(str(ctx.get("pattern")), f"match {ctx.get('pattern')}")
         return path, f"{describe(value)} must {words}", _example(model, path, verb="write")
     if kind in _BOUNDS:
-        word, key, unit = _BOUNDS[kind]
-        return path, f"must {word} {ctx[key]}{unit}, {_size(kind, value)}", "change it"
+        word, key, unit, fix = _BOUNDS[kind]
+        bound = f"{ctx[key]:g}"
+        return path, f"must {word} {bound}{unit}, {_size(kind, value)}", fix.format(bound)
     if kind in ("duration", "quantity"):
         problem, fix = detail["msg"].split("; ", 1)
         return path, f"{describe(value)} {problem}", fix
@@ -59,12 +64,12 @@ _KIND_WORDS = {
     "finite_number": "a finite number",
 }
 _BOUNDS = {
-    "greater_than_equal": ("be at least", "ge", ""),
-    "less_than_equal": ("be at most", "le", ""),
-    "string_too_long": ("have at most", "max_length", " characters"),
-    "string_too_short": ("have at least", "min_length", " character"),
-    "too_long": ("have at most", "max_length", " items"),
-    "too_short": ("have at least", "min_length", " item"),
+    "greater_than_equal": ("be at least", "ge", "", "write {} or more"),
+    "less_than_equal": ("be at most", "le", "", "write {} or less"),
+    "string_too_long": ("have at most", "max_length", " characters", "shorten it"),
+    "string_too_short": ("have at least", "min_length", " character", "write something"),
+    "too_long": ("have at most", "max_length", " items", "remove some"),
+    "too_short": ("have at least", "min_length", " item", "add one"),
 }
 
 
@@ -85,17 +90,18 @@ def _size(kind: str, value: Any) -> str:
     return f"it has {len(value)}" if kind.endswith(("long", "short")) else f"it is {value}"
 
 
-def _retype(kind: str, value: Any) -> str:
+def _retype(kind: str, value: Any) -> str | None:
+    """What to do about a value of the wrong type, where the two types tell."""
     if kind == "string_type" and isinstance(value, bool | int | float):
         text = str(value).lower() if isinstance(value, bool) else value
         return f'put it in quotes: "{text}"'
     if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
-        return "remove the quotes" if _is_number_or_bool(value) else "write a value of that type"
+        return "remove the quotes" if _is_number_or_bool(value) else None
     if kind == "list_type":
         return 'begin each item with "- "'
     if value is None:
         return "give it a value, or remove the line"
-    return "write a value of that type"
+    return None
 
 
 def _is_number_or_bool(text: str) -> bool:

@@ -60,7 +60,8 @@ def read_documents(text: str) -> Iterator[Document]:
             if document.value is not None:
                 yield document
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        quote_opened = error.context == "while scanning a quoted scalar"
+        mark = error.context_mark if quote_opened else error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise YamlError(line, *_in_words(error)) from None
     except yaml.YAMLError as error:
@@ -101,7 +102,9 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise YamlError(
-                    line, "a field's name is no text", "put braces in quotes: '{{ … }}'"
+                    line,
+                    "a field's name is no text",
+                    "put { and } in quotes where they are meant as text",
                 )
             key = key_node.value
             if own.count(key) > 1:
@@ -116,8 +119,14 @@ def _in_words(error: yaml.MarkedYAMLError) -> tuple[str, str]:
     text = error.problem or ""
     if "\\t" in text:
         return "is no YAML: a tab stands where spaces belong", "indent with spaces"
+    if error.context == "while scanning a quoted scalar":
+        return "is no YAML: a quote is opened and not closed", "close it"
     if "mapping values are not allowed" in text:
-        return "is no YAML: a second colon in one line", 'put text with ": " in quotes'
+        return "is no YAML: a colon where none can be", (
+            'align the line with the one above, or put text with ": " in quotes'
+        )
+    if "but got ':'" in text:
+        return "is no YAML: a second colon", 'put text with ": " in quotes'
     if "expected <block end>" in text:
         return "is no YAML: the indentation does not fit the lines above", "align it with them"
     if "could not find expected ':'" in text:

@@ -14,6 +14,8 @@ FLOW = ("spec", "flow")
 def flow_faults(pipeline: SyntheticPipeline) -> Iterator[ManifestError]:
     flow = pipeline.spec.flow
     names = {step.name for step in flow.steps}
+    if len(names) < len(flow.steps):
+        return  # Two steps of one name are a fault of their own, and the graph is not known.
     if flow.entry not in names:
         yield pipeline.fault(
             (*FLOW, "entry"), f'step "{flow.entry}" does not exist', did_you_mean(flow.entry, names)
@@ -63,6 +65,7 @@ def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestErro
     ending = _closure(set(ENDS), backward)
     unknown = {name for name, targets in forward.items() if targets - forward.keys() - ENDS}
     may_end = ending | _closure(unknown, backward)
+    told: set[str] = set()
     for at, step in enumerate(flow.steps):
         path = (*FLOW, "steps", at)
         if step.name not in reached and not unknown & reached:
@@ -71,8 +74,9 @@ def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestErro
                 f'no way leads from "{flow.entry}" to step "{step.name}"',
                 "let another step's next name it, or remove it",
             )
-        elif step.name not in may_end:
-            around = ", ".join(sorted(_closure({step.name}, forward)))
+        elif step.name not in may_end and step.name not in told:
+            told |= (trapped := _closure({step.name}, forward))
+            around = ", ".join(sorted(trapped))
             yield pipeline.fault(
                 (*path, "next"),
                 f'rows that come to step "{step.name}" can never end: they only go round {around}',

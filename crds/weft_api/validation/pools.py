@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from weft_api.errors import ManifestError, did_you_mean
+from weft_api.errors import ManifestError, did_you_mean, likeliest
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
 
@@ -36,6 +36,8 @@ def pool_faults(pipeline: SyntheticPipeline, pools: Sequence[AgentPool]) -> Iter
                 + ("" if pool.spec.step else " (set spec.step where the pool has another name)"),
             )
     served = {pool.step for pool in mine}
+    # A step that a misfit is probably meant for needs no line of its own.
+    served |= {likeliest(pool.step, steps) or "" for pool in pools if not _fits(pool, name, steps)}
     for at, step in enumerate(steps):
         if step not in served:
             yield pipeline.fault(
@@ -44,3 +46,7 @@ def pool_faults(pipeline: SyntheticPipeline, pools: Sequence[AgentPool]) -> Iter
                 f'add an AgentPool named "{step}", or one with step: {step}',
                 reason="PoolMissing",
             )
+
+
+def _fits(pool: AgentPool, pipeline: str, steps: Sequence[str]) -> bool:
+    return pool.spec.pipeline_ref.name == pipeline and pool.step in steps

@@ -28,10 +28,12 @@ def reference_faults(
     tools = {tool.name for tool in pipeline.spec.tools}
     for at, prompt in enumerate(pipeline.spec.prompts):
         ref = prompt.config_map_key_ref
-        if ref is not None and prompt.name not in prompt_texts:
+        if ref is None or prompt.text is not None:
+            continue
+        if not prompt_texts.get(prompt.name):
             yield pipeline.fault(
                 ("spec", "prompts", at, "configMapKeyRef"),
-                f'ConfigMap "{ref.name}" with key "{ref.key}" is not there',
+                f'there is no text in ConfigMap "{ref.name}", key "{ref.key}"',
                 "make it in this namespace, or put it among the manifests of a local run",
                 reason="PromptMissing",
             )

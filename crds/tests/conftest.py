@@ -1,0 +1,151 @@
+"""A real API server for the tests that need one: etcd and kube-apiserver on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Talks to the API server as an administrator."""
+
+    address: str
+    token: str
+    trust: ssl.SSLContext
+
+    def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> tuple[int, Any]:
+        """Status and decoded body of one call; `kind` is that of a patch."""
+        mime = "application/json" if kind == "json" else f"application/{kind}+json"
+        request = urllib.request.Request(
+            self.address + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": mime},
+        )
+        try:
+            with urllib.request.urlopen(request, context=self.trust, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            try:
+                return error.code, json.loads(text)
+            except ValueError:
+                return error.code, {"message": text.decode(errors="replace")}
+
+    def is_ready(self) -> bool:
+        try:
+            return self.call("GET", "/api/v1/namespaces/default")[0] == 200
+        except (OSError, ValueError):
+            return False
+
+
+def kube_apiserver() -> Path | None:
+    """The binary that `make cluster` has built, or the one that WEFT_KUBE_APISERVER names."""
+    if named := os.environ.get("WEFT_KUBE_APISERVER"):
+        return Path(named)
+    cache = Path(os.environ.get("WEFT_CACHE", Path.home() / ".cache/weft"))
+    built = sorted(cache.glob("cluster/bin/kubernetes-*/kube-apiserver"))
+    return built[-1] if built else None
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    binary, etcd = kube_apiserver(), shutil.which("etcd")
+    if binary is None or etcd is None:
+        pytest.skip("no kube-apiserver and etcd on this machine; `make cluster` makes them")
+    folder = tmp_path_factory.mktemp("apiserver")
+    client, peer, secure = _free_ports(3)
+    token = os.urandom(16).hex()
+    (folder / "tokens").write_text(f'{token},admin,admin,"system:masters"\n')
+    key = folder / "service-account.key"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+    store = f"http://127.0.0.1:{client}"
+    commands = [
+        [
+            etcd,
+            f"--data-dir={folder}/etcd",
+            f"--listen-client-urls={store}",
+            f"--advertise-client-urls={store}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer}",
+            "--unsafe-no-fsync",
+        ],
+        [
+            str(binary),
+            f"--etcd-servers={store}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+            f"--secure-port={secure}",
+            f"--cert-dir={folder}/certificates",
+            f"--token-auth-file={folder}/tokens",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://weft.test",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--disable-admission-plugins=ServiceAccount",
+        ],
+    ]
+    processes = []
+    try:
+        for command in commands:
+            log = (folder / f"{Path(command[0]).name}.log").open("wb")
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=folder))
+        yield _wait(folder, processes, secure, token)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(
+    folder: Path, processes: list[subprocess.Popen[bytes]], port: int, token: str
+) -> ApiServer:
+    certificate = folder / "certificates/apiserver.crt"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        for process in processes:
+            assert process.poll() is None, _tail(folder)
+        if certificate.exists():
+            trust = ssl.create_default_context(cafile=str(certificate))
+            server = ApiServer(f"https://127.0.0.1:{port}", token, trust)
+            if server.is_ready():
+                return server
+        time.sleep(0.2)
+    raise AssertionError(f"no API server after {START_SECONDS:.0f} s\n{_tail(folder)}")
+
+
+def _tail(folder: Path) -> str:
+    logs = folder.glob("*.log")
+    return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
