@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import warnings
 from typing import Any
 
 import msgspec
@@ -46,18 +48,19 @@ class HeadActor:
     def __init__(self, place: Place, plan_json: str, *, fresh: bool = True) -> None:
         """`fresh`: no member of an earlier head can be alive (a laptop's first start)."""
         set_up_logging(place.name)
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._head: HeadProcess | None = None
-        self._grace = 0.0 if fresh and not restarted else GRACE
+        self._fresh = fresh
         self._place = place
         self._plan = Plan.from_json(plan_json)
         self._up = asyncio.Event()
 
     async def run(self) -> bytes:
         """The final status, as JSON."""
-        self._head = head = HeadProcess(
-            self._place, self._plan, grace=self._grace, on_death=_restart
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray warns of its own internals here.
+            again = ray.get_runtime_context().was_current_actor_reconstructed
+        grace = 0.0 if self._fresh and not again else GRACE
+        self._head = head = HeadProcess(self._place, self._plan, grace=grace, on_death=_restart)
         self._up.set()
         return msgspec.json.encode(await head.run())
 
@@ -103,12 +106,13 @@ class _Member:
     async def drain(self, timeout: float) -> bool:
         return await self._process.drain(timeout)
 
+    async def end(self) -> None:
+        self._process.end()
+
     async def ready(self) -> bool:
         return self._process.ready
 
     async def pid(self) -> int:
-        import os
-
         return os.getpid()
 
 

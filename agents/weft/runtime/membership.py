@@ -108,7 +108,7 @@ class Membership:
                 identity = Identity("directory", 0, 0, self._pipeline)
                 await greet(connection, reader, self._token, identity)
             except (OSError, TimeoutError, HandshakeError) as error:
-                log.info("the head cannot be reached yet: %s", error or type(error).__name__)
+                log.info("the head cannot be reached yet: %s", str(error) or type(error).__name__)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, longest)
                 continue

@@ -9,6 +9,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,8 @@ from weft.transport.mesh import Mesh
 from weft.transport.server import Server
 from weft.transport.wire import Connection, FrameReader
 from weft_api.plan import Plan
+
+_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,8 @@ class Process(ABC):
             on_stop=self._over.set,
         )
         try:
-            await self._plan_known.wait()
+            if not await self._unless_over(self._plan_known.wait()):
+                return
             await self.prepare(self.plan)
             joining = self.joining(f"{self.place.advertise}:{server.port}")
             while not self._over.is_set():
@@ -134,8 +138,12 @@ class Process(ABC):
             await self.stop()
             await mesh.close()
 
-    async def _unless_over(self, joined: Awaitable[Member]) -> Member | None:
-        task = asyncio.ensure_future(joined)
+    def end(self) -> None:
+        """Leave at once: what is held here goes on elsewhere, or is issued again."""
+        self._over.set()
+
+    async def _unless_over(self, awaited: Awaitable[_T]) -> _T | None:
+        task = asyncio.ensure_future(awaited)
         over = asyncio.ensure_future(self._over.wait())
         await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()

@@ -43,16 +43,17 @@ class Server:
             task.cancel()
 
     def _opened(self, connection: Connection) -> None:
-        task = asyncio.get_running_loop().create_task(self._greet(connection))
+        # The reader at once: what arrives before the task's first turn must not be missed.
+        greeting = self._greet(connection, FrameReader(connection))
+        task = asyncio.get_running_loop().create_task(greeting)
         self._greeting.add(task)
         task.add_done_callback(self._greeting.discard)
 
-    async def _greet(self, connection: Connection) -> None:
-        reader = FrameReader(connection)
+    async def _greet(self, connection: Connection, reader: FrameReader) -> None:
         try:
             identity = await receive(connection, reader, self._token)
         except (HandshakeError, ConnectionError, TimeoutError) as error:
-            log.warning("refused a connection: %s", error or type(error).__name__)
+            log.warning("refused a connection: %s", str(error) or type(error).__name__)
             connection.close()
             return
         # Welcomed before it is taken over, so that nothing overtakes the welcome on the wire.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import cast
 
 MAX_FRAME = 1 << 30
 """Bytes. A longer one is no frame of ours: the connection is closed."""
@@ -26,12 +27,11 @@ class Connection(asyncio.Protocol):
         self._needed = 4
         """Bytes without which the buffer holds no whole frame, so that it is not looked at."""
         self._paused = False
-        self._failed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._transport = transport
+        # Not an isinstance check: uvloop's transports are not asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
