@@ -60,6 +60,13 @@ class SimulatedTool(Model):
         "made from the tool's description and parameters.",
         examples=["order-system"],
     )
+    result: dict[str, Any] = Field(
+        default_factory=lambda: {"type": "object"},
+        description="JSON schema (type: object) of its answers, so that they all have one form; "
+        "default: any object.",
+        examples=[{"type": "object", "properties": {"status": {"enum": ["open", "sent", "lost"]}}}],
+        json_schema_extra=FREE_OBJECT,
+    )
 
 
 class Tool(Model):

@@ -40,7 +40,8 @@ def _tool(spec: ToolSpec, prompts: Prompts) -> Tool:
             parameters=declared,
             version=version,
         )
-    prompt = None if spec.simulated is None else spec.simulated.prompt
+    assert spec.simulated is not None  # a rule of the model: one of the two
+    prompt = spec.simulated.prompt
     if prompt is not None and prompt not in prompts:
         raise LoadError(f"simulated.prompt: there is no prompt `{prompt}`; define it in prompts")
     return SimulatedTool(
@@ -49,5 +50,6 @@ def _tool(spec: ToolSpec, prompts: Prompts) -> Tool:
         spec.parameters,
         prompts=prompts,
         prompt=prompt,
+        result=spec.simulated.result,
         version=version,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from weft.llm import StructuredError
 from weft.prompts.render import Prompts
+from weft.reply_json import Shape
 from weft.row import ChatMessage, Row
 from weft.tools.base import Tool, ToolCallContext, ToolError
 
@@ -19,7 +20,6 @@ MAX_HISTORY = 24
 MAX_HISTORY_CHARACTERS = 24_000
 MAX_TOKENS = 500
 TEMPERATURE = 0.3
-RESULT: dict[str, Any] = {"type": "object"}
 MAX_SCENARIO = 6_000
 
 INSTRUCTIONS = """\
@@ -28,15 +28,16 @@ API, not the assistant: answer with data, never with advice or conversation.
 
 The function that is called: {name}
 What it does: {description}
-JSON schema of its arguments: {parameters}
+Its arguments: {parameters}
+Its result: {result}
 
 {scenario}{history}Rules:
-- Answer with one JSON object, the result that this function would return, and nothing else.
-- Be realistic and specific: plausible ids, dates, amounts and states that fit the scenario.
+- Answer with one JSON object that matches the schema of the result, and nothing else.
+- Be realistic and specific: ids, dates, amounts and states that fit the scenario.
 - Never contradict an earlier result. What an earlier call has changed stays changed; asking again \
 for the same thing gives the same data.
-- If the arguments name something that could not exist, or the action is impossible in the present \
-state, answer {{"error": "<what is wrong>"}}.
+- If the arguments name something that cannot exist, or the action is impossible in the present \
+state, say so in the way that the schema offers; where it offers none, answer {{"error": "why"}}.
 """
 
 
@@ -51,13 +52,20 @@ class SimulatedTool(Tool):
         *,
         prompts: Prompts,
         prompt: str | None = None,
+        result: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         """`prompt` names a prompt of the pipeline to use instead of ours; its template gets `row`,
-        `tool` (name, description, parameters), `arguments` and `history` (earlier calls)."""
+        `tool` (name, description, parameters), `arguments`, `result` (`result` as text) and
+        `history` (earlier calls). `result` is the JSON schema of the answers."""
         super().__init__(name, description, parameters, **settings)
         self._prompts = prompts
         self._prompt = prompt
+        self._result = result or {"type": "object"}
+        try:
+            Shape.of(self._result)
+        except ValueError as error:
+            raise ToolError(f"simulated.result is not a JSON schema: {error}") from None
 
     async def call(self, arguments: dict[str, Any], call: ToolCallContext) -> str:
         llm = call.ask()
@@ -69,13 +77,18 @@ class SimulatedTool(Tool):
         else:
             llm.prompt = f"{self._prompt}@{self._prompts.version(self._prompt)}"
             text = self._prompts.render(
-                self._prompt, call.row, tool=function, arguments=arguments, history=history
+                self._prompt,
+                call.row,
+                tool=function,
+                arguments=arguments,
+                history=history,
+                result=json.dumps(self._result),
             )
         asked = f"{self.name}({json.dumps(arguments, ensure_ascii=False)})"
         try:
             result = await llm.structured(
                 [ChatMessage("system", text), ChatMessage("user", asked)],
-                RESULT,
+                self._result,
                 repairs=1,
                 temperature=TEMPERATURE,
                 max_tokens=MAX_TOKENS,
@@ -93,6 +106,7 @@ class SimulatedTool(Tool):
             name=self.name,
             description=self.description,
             parameters=json.dumps(self.parameters, ensure_ascii=False),
+            result=json.dumps(self._result, ensure_ascii=False),
             scenario=f"The scenario of this dialogue: {scenario}\n\n" if row.source else "",
             history=f"Earlier calls and their results:\n{told}\n\n" if told else "",
         )

@@ -49,6 +49,13 @@ def reference_faults(
                 f'the arguments of a tool are an object, not "{kind}"',
                 "write type: object and name the arguments under properties",
             )
+        kind = tool.simulated.result.get("type", "object") if tool.simulated else "object"
+        if kind != "object":
+            yield pipeline.fault(
+                ("spec", "tools", at, "simulated", "result", "type"),
+                f'the answer of a simulated tool is an object, not "{kind}"',
+                "write type: object and name its parts under properties",
+            )
     for pool in pools:
         yield from _config(pool, known, prompts, tools)
 
