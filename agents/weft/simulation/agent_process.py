@@ -1,0 +1,153 @@
+"""An agent: takes work as its concurrency allows, takes time over it, sends it on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from weft.protocol.agent import AgentNode
+from weft.protocol.directory import Joining
+from weft.protocol.inbox import Work
+from weft.protocol.message import DEAD
+from weft.protocol.view import Member, Role
+from weft.simulation.process import Process
+from weft.simulation.schedule import LONGEST
+
+if TYPE_CHECKING:
+    from weft.simulation.world import World
+
+LEAVES_WITHIN = 15.0
+"""Seconds after which a draining process ends, whatever it still holds."""
+
+
+class Hop(msgspec.Struct, array_like=True):
+    """One hop as it stands in the body; `mark` tells it from every other hop ever made."""
+
+    step: str
+    number: int
+    mark: int
+    recorded: bool
+    """Whether it left a segment."""
+
+
+class Body(msgspec.Struct, array_like=True):
+    """A row's body in the simulation: its own history."""
+
+    row: int
+    hops: list[Hop] = []
+
+
+encode_body = msgspec.msgpack.Encoder().encode
+decode_body = msgspec.msgpack.Decoder(Body).decode
+
+
+class AgentProcess(Process):
+    role: Role = "agent"
+    node: AgentNode | None
+
+    def __init__(self, world: World, name: str, step: str) -> None:
+        super().__init__(world, name)
+        self.step = step
+        self.slowness = 1.0
+        self.draining = False
+
+    def start(self) -> None:
+        super().start()
+        self.draining = False
+
+    def joining(self, incarnation: int) -> Joining:
+        return Joining(
+            "agent", self.name, self.name, step=self.step, pool=self.step, incarnation=incarnation
+        )
+
+    def make_node(self, member: Member) -> AgentNode:
+        schedule = self.world.schedule
+        return self.world.machines.agent(
+            member.incarnation,
+            step=self.step,
+            seed=schedule.seed,
+            fence_rows=schedule.fence_rows,
+            max_crashes=schedule.max_crashes,
+        )
+
+    def drain(self) -> None:
+        """SIGTERM: finish or hand back, then leave."""
+        if self.node is None or self.draining:
+            return
+        self.world.trace("drain", self.name)
+        self.draining = True
+        self.later(LEAVES_WITHIN, self._leave)
+
+    def _tick(self) -> None:
+        super()._tick()
+        node = self.node
+        if not self.draining:
+            return
+        if node is None:
+            self._leave()
+            return
+        head = self.world.head
+        self.world.network.call(self, head, head.drains, self.incarnation)
+        before = len(node.inbox)
+        node.hand_back(self.world.clock.now)
+        self.world.struck["message handed back"] += max(0, before - len(node.inbox))
+        if node.idle():
+            self.world.struck["left in order"] += 1
+            self.flush()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.draining:
+            head = self.world.head
+            self.world.network.call(self, head, head.left, self.incarnation)
+            self.kill()
+
+    def flush(self) -> None:
+        node = self.node
+        if node is not None:
+            world = self.world
+            now = world.clock.now
+            schedule = world.schedule
+            while len(node.in_work) < schedule.concurrency and (work := node.take(now)) is not None:
+                took = schedule.work * self.slowness * (0.4 + 1.2 * world.rng.random())
+                self.later(took, self._finish, node, work)
+        super().flush()
+
+    def _finish(self, node: AgentNode, work: Work) -> None:
+        if node is not self.node:
+            return
+        world = self.world
+        schedule = world.schedule
+        rng = world.rng
+        now = world.clock.now
+        message = work.message
+        if schedule.poison and self.step == schedule.entry and message.row in world.poisonous:
+            world.struck["killed by a poison row"] += 1
+            self.kill()
+            world.clock.after(0.5, self.world.revive, self)
+            return
+        if schedule.failing and rng.random() < schedule.failing:
+            world.struck["hop failed"] += 1
+            if message.attempts + 1 < schedule.max_attempts:
+                node.retry(work)
+            else:
+                node.complete(work, DEAD, message.body, None, now, reason="it failed too often")
+            return
+        body = decode_body(message.body)
+        recorded = not (schedule.silent and rng.random() < schedule.silent)
+        hop = Hop(self.step, message.hop + 1, world.mark(), recorded)
+        body.hops.append(hop)
+        ways = schedule.steps[self.step]
+        to = ways[-1] if len(body.hops) >= LONGEST else rng.choice(ways)
+        tag = work.tag
+        node.complete(work, to, encode_body(body), encode_hop(hop) if recorded else None, now)
+        if message.hop == hop.number:
+            world.oracle.effective(self.incarnation, message.row, tag)
+            world.trace("hop", self.name, message.row, tag, to)
+        else:
+            world.struck["work found vain"] += 1
+
+
+encode_hop = msgspec.msgpack.Encoder().encode
+decode_hop = msgspec.msgpack.Decoder(Hop).decode

@@ -1,0 +1,186 @@
+"""What must hold, watched from outside: the oracle knows the whole world and trusts no machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from weft.protocol.agent import AgentNode
+from weft.protocol.message import Done
+from weft.protocol.source import SourceNode
+from weft.protocol.writer import Finished, WriterNode
+from weft.simulation.agent_process import decode_body, decode_hop
+from weft.simulation.schedule import Schedule
+
+if TYPE_CHECKING:
+    from weft.protocol.node import Node
+    from weft.simulation.world import World
+
+_WAY_TO = {"accepted": "$accept", "rejected": "$reject"}
+
+
+class Broken(Exception):
+    """Something that must hold does not. The text says what, in one line."""
+
+
+class Oracle:
+    """`effective`, `committed`, `told` and `issued` are called as it happens; `at_the_end` once."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.hops = 0
+        self.reissued = 0
+        self._highest: dict[tuple[int, int], int] = {}
+        self._ends: dict[int, str] = {}
+        self._told: set[tuple[int, int]] = set()
+        self._ordered = schedule.fence_rows >= schedule.rows
+
+    def effective(self, incarnation: int, row: int, tag: int) -> None:
+        """A hop took effect at an instance: its tag must be above all that did so before."""
+        self.hops += 1
+        key = (incarnation, row)
+        before = self._highest.get(key, -1)
+        if tag <= before and self._ordered:
+            raise Broken(f"order: row {row} took effect at {incarnation} with {tag} after {before}")
+        self._highest[key] = max(tag, before)
+
+    def committed(self, partition: int, rows: Sequence[Finished]) -> None:
+        for finished in rows:
+            if finished.row % self.schedule.partitions != partition:
+                raise Broken(f"row {finished.row} is in a commit of partition {partition}")
+            if finished.row not in self._ends:
+                self._ends[finished.row] = finished.status
+
+    def told(self, source: int, done: Done) -> None:
+        """A source learnt that a row has ended."""
+        if (source, done.row) in self._told:
+            raise Broken(f"done: row {done.row} ended twice at source {source}")
+        self._told.add((source, done.row))
+        if self._ends.get(done.row) != done.status:
+            raise Broken(
+                f"done: row {done.row} is told as {done.status!r}, the table has "
+                f"{self._ends.get(done.row)!r}"
+            )
+
+    def issued(self, node: SourceNode) -> None:
+        """A source has issued a row anew."""
+        if len(node.outstanding) > self.schedule.max_rows:
+            raise Broken(f"bound: {len(node.outstanding)} rows are outstanding")
+
+    def watch(self, node: Node) -> None:
+        """Now and then: what must hold at any moment."""
+        if node.load() < 0 or any(link.load < 0 for link in node.links.values()):
+            raise Broken(f"load: below zero at {node.incarnation}")
+        if isinstance(node, SourceNode) and node.bytes != sum(
+            len(outstanding.body or b"") for outstanding in node.outstanding.values()
+        ):
+            raise Broken("bound: the source has lost count of its bytes")
+        if isinstance(node, AgentNode) and len(node.fence) > self.schedule.fence_rows:
+            raise Broken(f"bound: the fence of {node.incarnation} has {len(node.fence)} rows")
+
+    # the end
+
+    def at_the_end(self, world: World) -> None:
+        """After the calm: every row exactly once, its story whole, nothing kept for ever."""
+        counts = Counter(finished.row for finished in world.table.rows)
+        twice = [row for row, count in counts.items() if count > 1]
+        if twice:
+            raise Broken(f"twice: rows {twice} are committed more than once")
+        if lost := set(world.rows) - set(counts):
+            raise Broken(f"lost: rows {sorted(lost)} have not ended{where(world, min(lost))}")
+        if strange := set(counts) - set(world.rows):
+            raise Broken(f"rows {sorted(strange)} are in the table and not in the source")
+        for finished in world.table.rows:
+            self._check_story(world, finished)
+        if left := leftovers(world):
+            raise Broken(f"kept: {left[0]}")
+        if self.schedule.mix in ("calm", "one death") and self.reissued:
+            raise Broken(f"work: {self.reissued} rows had to start again")
+        if self.schedule.mix == "calm":
+            needed = sum(len(decode_body(finished.body).hops) for finished in world.table.rows)
+            if self.hops != needed:
+                raise Broken(f"work: {self.hops} hops were made where {needed} were needed")
+
+    def _check_story(self, world: World, finished: Finished) -> None:
+        """The row's own history is a chain of the flow's, 1 to n, and its segments are all there in
+        order."""
+        row = finished.row
+        body = decode_body(finished.body)
+        steps = self.schedule.steps
+        if body.row != row:
+            raise Broken(f"story: row {row} carries the body of {body.row}")
+        if row in world.buried:
+            if finished.status != "dead" or body.hops:
+                raise Broken(f"story: row {row} could not start, yet it is {finished.status}")
+            return
+        at = self.schedule.entry
+        for number, hop in enumerate(body.hops, 1):
+            if hop.number != number:
+                raise Broken(f"story: hop {hop.number} of row {row} stands in place {number}")
+            if number == 1:
+                follows = hop.step == at
+            else:
+                follows = hop.step in steps[at]
+            if not follows:
+                raise Broken(f"story: {hop.step} does not follow {at} in row {row}")
+            at = hop.step
+        if finished.status != "dead" and _WAY_TO[finished.status] not in steps[at]:
+            raise Broken(f"story: row {row} is {finished.status} after {at}")
+        recorded = [hop.mark for hop in body.hops if hop.recorded]
+        joined = [decode_hop(segment).mark for segment in finished.segments]
+        if recorded != joined:
+            raise Broken(f"segments: row {row} has {joined}, its hops left {recorded}")
+        if finished.status == "dead" and not finished.reason:
+            raise Broken(f"story: row {row} is dead without a reason")
+
+
+def leftovers(world: World) -> list[str]:
+    """What processes still hold though all has ended; empty when all are at rest."""
+    left: list[str] = []
+    for process in world.processes.values():
+        node = process.node
+        if node is None:
+            continue
+        name = f"{process.name} ({node.incarnation})"
+        if node.outbox.messages:
+            kept = next(iter(node.outbox.messages.values()))
+            left.append(f"{name} retains a message of row {kept.message.row} for {kept.target}")
+        if node.outbox.segments:
+            segment = next(iter(node.outbox.segments.values()))
+            left.append(f"{name} retains a segment of row {segment.item.row} for {segment.target}")
+        for peer, link in node.links.items():
+            if link.queued() or link.unacknowledged():
+                left.append(
+                    f"{name} has {link.queued()} items and {link.unacknowledged()} frames "
+                    f"for {peer}"
+                )
+        if isinstance(node, AgentNode) and (len(node.inbox) or node.in_work):
+            left.append(f"{name} has {len(node.inbox)} messages and {len(node.in_work)} in work")
+        if isinstance(node, SourceNode) and node.outstanding:
+            left.append(f"{name} waits for row {next(iter(node.outstanding))}")
+        if isinstance(node, WriterNode):
+            if not node.idle():
+                left.append(f"{name} has rows to commit")
+            if node.segments_held():
+                left.append(f"{name} holds {node.segments_held()} segments")
+    return left
+
+
+def where(world: World, row: int) -> str:
+    """Who holds the row, for the person who looks for it."""
+    holders = []
+    for process in world.processes.values():
+        node = process.node
+        if node is None:
+            continue
+        for kept in node.outbox.messages.values():
+            if kept.message.row == row:
+                holders.append(f"{process.name} retains it for {kept.target}")
+        if isinstance(node, AgentNode) and row in node.held():
+            holders.append(f"{process.name} holds it")
+        if isinstance(node, WriterNode) and row in node.waiting:
+            holders.append(f"{process.name} waits for {node.waiting[row].missing}")
+        if isinstance(node, SourceNode) and row in node.outstanding:
+            holders.append(f"{process.name} waits for its end")
+    return "; row " + str(row) + ": " + ("; ".join(holders) or "nobody has it")
