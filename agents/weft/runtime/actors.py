@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import ray
+from pydantic import ValidationError
 
 from weft.runtime.agent import AgentProcess
-from weft.runtime.head import HeadProcess
+from weft.runtime.head import HeadProcess, PlanRefused
 from weft.runtime.process import Place, Process
 from weft.runtime.writer import WriterProcess
 from weft_api.plan import Plan
@@ -73,6 +74,22 @@ class HeadActor:
     async def status(self) -> bytes:
         """The status as JSON; empty before the head is up."""
         return msgspec.json.encode(self._head.status()) if self._head else b""
+
+    async def plan(self) -> str:
+        """The running plan, as JSON."""
+        return (self._head.plan if self._head else self._plan).to_json()
+
+    async def update(self, plan_json: str) -> str:
+        """Take a newer plan: "" or the line that says why it is refused."""
+        await self._up.wait()
+        assert self._head is not None
+        try:
+            self._head.update(Plan.from_json(plan_json))
+        except ValidationError as error:
+            return f"not a plan: {error.errors(include_url=False)[0]['msg']}"
+        except PlanRefused as refused:
+            return str(refused)
+        return ""
 
     async def drain(self) -> None:
         if self._head is not None:

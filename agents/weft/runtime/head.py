@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from weft.data.errors import OutputError
-from weft.data.source import SourceError, SourceInfo, inspect
+from weft.data.errors import OutputError, SourceError
+from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.data.table import OutputTable, claim_generation
 from weft.protocol.committed import CommittedRows
