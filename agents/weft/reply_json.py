@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jsonschema
@@ -54,22 +55,29 @@ class Shape:
 def find_json(text: str) -> Any:
     """The JSON value in a model's reply. Raises `ReplyFault`."""
     try:
-        return json.loads(text)
-    except ValueError as fault:
+        return _decoder.decode(text)
+    except (ValueError, RecursionError) as fault:
         problem = str(fault)
     if fenced := _FENCE.search(text):
         try:
-            return json.loads(fenced[1])
-        except ValueError as fault:
+            return _decoder.decode(fenced[1])
+        except (ValueError, RecursionError) as fault:
             problem = str(fault)
-    decoder = json.JSONDecoder()
     # Two tries bound the work: each failed one may scan the whole reply.
-    for opening in list(_OPENING.finditer(text))[:2]:
+    for opening in islice(_OPENING.finditer(text), 2):
         try:
-            return decoder.raw_decode(text, opening.start())[0]
-        except ValueError as fault:
+            return _decoder.raw_decode(text, opening.start())[0]
+        except (ValueError, RecursionError) as fault:
             problem = str(fault)
     raise ReplyFault(f"the reply is not JSON: {problem}")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+# Python's decoder and not msgspec's: a value may stand between other words (`raw_decode`).
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 @lru_cache(maxsize=256)

@@ -58,6 +58,8 @@ class Adaptive:
         self.under_way = 0
         self._rapid = True  # No refusal seen yet: grow by one per answer.
         self._shrunk = -math.inf
+        self._full = -math.inf
+        """When the limit was last reached."""
         self._answered_since = True
         self._paused_until = -math.inf
         # The burst is taken out of the minute, so that no minute, begun at any moment, has more.
@@ -77,6 +79,8 @@ class Adaptive:
     def start(self, now: float) -> Ticket:
         """A call starts; `wait` was 0."""
         self.under_way += 1
+        if self.under_way >= int(self.limit):
+            self._full = now
         if self._interval:
             self._due = max(self._due, now) + self._interval
         return Ticket(now)
@@ -85,13 +89,12 @@ class Adaptive:
         self, ticket: Ticket, outcome: Outcome, now: float, *, retry_after: float = 0.0
     ) -> None:
         """A call has ended. `retry_after`: seconds that the endpoint asked to wait, if it did."""
-        crowded = self.under_way >= self.limit - 1
         self.under_way -= 1
         match outcome:
             case Outcome.ANSWERED:
                 self._answered_since = True
                 # A limit that is not reached proves nothing about a higher one.
-                if crowded:
+                if self._full >= ticket.started:
                     self.limit += 1.0 if self._rapid else 1.0 / self.limit
                     self.limit = min(self.limit, float(self.most))
             case Outcome.REFUSED | Outcome.OVERLOADED:

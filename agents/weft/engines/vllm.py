@@ -16,6 +16,7 @@ import asyncio
 import dataclasses
 import difflib
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +57,8 @@ class Vllm(Engine):
                 f"engine.vllm: vLLM cannot be imported here ({error}); install weft's extra: "
                 'pip install "weft[vllm]", or use an image that has it'
             ) from None
+        if self.model.startswith(("/", "./", "../")) and not Path(self.model).is_dir():
+            raise EngineError(f"engine.vllm.model: there is no folder {self.model} here")
         engine_args, frontend_args = self._arguments()
         try:
             await self._load(engine_args, frontend_args)
@@ -97,7 +100,7 @@ class Vllm(Engine):
         await init_app_state(
             self._client,
             state,
-            argparse.Namespace(**vars(frontend_args), **vars(engine_args)),
+            argparse.Namespace(**(vars(frontend_args) | vars(engine_args))),
             await self._client.get_supported_tasks(),
         )
         self._chat = state.openai_serving_chat
@@ -116,6 +119,9 @@ class Vllm(Engine):
         try:
             asked = self._request_class.model_validate_json(body_of(request, self.model))
             answer = await self._chat.create_chat_completion(asked)
+            # vLLM answers "Client disconnected" where its caller is cancelled; pass that on.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError
         except Exception as error:  # A refusal of the request, or the end of the engine.
             if self._client.errored:
                 raise EngineDead(f"vLLM has died ({_one_line(error)}); see its log above") from None
@@ -163,7 +169,9 @@ class Vllm(Engine):
         try:
             return AsyncEngineArgs(model=self.model, **engine), FrontendArgs(**frontend)
         except Exception as error:
-            raise EngineError(f"engine.vllm.args: vLLM refused them: {_one_line(error)}") from None
+            raise EngineError(
+                f"engine.vllm: vLLM refused model {self.model!r} or its args: {_one_line(error)}"
+            ) from None
 
     def _parser_of_template(self, given: str | None) -> str | None:
         tokenizer = self._client.get_tokenizer()
