@@ -1,0 +1,231 @@
+"""The real vLLM, in this process and as a server, with the tiny random model.
+
+    e2e/vllm/setup pytest -m vllm e2e/vllm
+
+The model talks nonsense, so what is held here is the engine around it: batching, seeds, guided
+JSON, tools in the template, counts and names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jsonschema
+import pytest
+import pytest_asyncio
+
+pytest.importorskip("vllm", reason="run by e2e/vllm/setup, which makes the environment")
+
+from weft.engines import ChatRequest, Engine, EngineError, make_engine
+from weft.llm import LLM
+from weft.row import ChatMessage, ToolCall
+from weft_api.engine import Engine as EngineSettings
+from weft_api.engine import OpenAIEngine, VllmEngine
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.timeout(600),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+ARGS: dict[str, Any] = {
+    "enforce_eager": True,
+    "max_model_len": 2048,
+    "dtype": "float32",
+    "max_num_seqs": 64,
+}
+VERDICT = {
+    "type": "object",
+    "properties": {
+        "verdict": {"enum": ["accept", "revise", "reject"]},
+        "score": {"type": "integer", "minimum": 1, "maximum": 9},
+        "safe": {"type": "boolean"},
+    },
+    "required": ["verdict", "score", "safe"],
+    "additionalProperties": False,
+}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "lookup_order",
+        "description": "Look up an order",
+        "parameters": {
+            "type": "object",
+            "properties": {"order_id": {"type": "string"}},
+            "required": ["order_id"],
+        },
+    },
+}
+
+
+def ask(text: str = "Hello, how are you?", **more: Any) -> ChatRequest:
+    more = {"max_tokens": 32, "seed": 1, "temperature": 1.0, **more}
+    return ChatRequest(messages=[ChatMessage("user", text)], **more)
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """vLLM's own server on loopback."""
+    here = Path(__file__).resolve().parent
+    server = subprocess.Popen(
+        [sys.executable, str(here / "serve")], stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:"), f"the server did not start: {url!r}"
+    yield url
+    server.send_signal(signal.SIGTERM)
+    server.wait(60)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def in_process() -> AsyncIterator[Engine]:
+    settings = EngineSettings(vllm=VllmEngine(model=os.environ["WEFT_TINY_MODEL"], args=ARGS))
+    engine = make_engine(settings, seed=7, environ={})
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def through_server(base_url: str) -> AsyncIterator[Engine]:
+    settings = EngineSettings(openai=OpenAIEngine(base_url=base_url, model="tiny"))
+    engine = make_engine(settings, seed=7, environ={})
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture(params=["in_process", "through_server"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.getfixturevalue(request.param)
+
+
+async def test_32_chats_at_once_take_far_less_than_32_times_one(engine: Engine) -> None:
+    await engine.chat(ask(max_tokens=64))
+    began = perf_counter()
+    for number in range(4):
+        await engine.chat(ask(f"Chat {number}", max_tokens=64, seed=number))
+    alone = (perf_counter() - began) / 4
+    began = perf_counter()
+    results = await asyncio.gather(
+        *(engine.chat(ask(f"Chat {number}", max_tokens=64, seed=number)) for number in range(32))
+    )
+    together = perf_counter() - began
+    print(f"\n  one: {alone:.3f} s; 32 together: {together:.3f} s")
+    assert len({result.message.content for result in results}) > 16
+    assert together < 32 * alone / 3
+
+
+async def test_the_same_seed_says_the_same_and_another_does_not(engine: Engine) -> None:
+    first, again, other = await asyncio.gather(
+        engine.chat(ask(seed=5)), engine.chat(ask(seed=5)), engine.chat(ask(seed=6))
+    )
+    assert first.message.content == again.message.content
+    assert first.message.content != other.message.content
+
+
+async def test_a_schema_is_kept_even_by_a_model_that_talks_nonsense(engine: Engine) -> None:
+    results = await asyncio.gather(
+        *(engine.chat(ask(schema=VERDICT, seed=number, max_tokens=200)) for number in range(8))
+    )
+    for result in results:
+        jsonschema.validate(json.loads(result.message.content), VERDICT)
+
+
+async def test_structured_gives_the_value_at_the_first_try(engine: Engine) -> None:
+    llm = LLM(engine, seed=3, prompt="judge@1")
+    value = await llm.structured("Judge it.", VERDICT, max_tokens=200)
+    assert value["verdict"] in ("accept", "revise", "reject")
+    [call] = llm.calls
+    assert call.model == engine.model
+    assert call.prompt_tokens > 0
+    assert call.completion_tokens > 0
+
+
+async def test_the_model_is_named_and_tokens_are_counted(engine: Engine) -> None:
+    short = await engine.chat(ask("Hi", max_tokens=5, seed=2))
+    long = await engine.chat(ask("Hi there, " * 50, max_tokens=5, seed=2))
+    assert short.model == engine.model
+    assert short.completion_tokens <= 5
+    assert long.prompt_tokens > short.prompt_tokens + 100
+    assert short.finish_reason in ("length", "stop")
+
+
+async def test_tools_and_their_results_go_into_the_prompt(engine: Engine) -> None:
+    plain = await engine.chat(ask("Where is A-1042?"))
+    offered = await engine.chat(ask("Where is A-1042?", tools=[TOOL]))
+    assert offered.prompt_tokens > plain.prompt_tokens + 50
+    history = [
+        ChatMessage("user", "Where is A-1042?"),
+        ChatMessage(
+            "assistant", tool_calls=[ToolCall("c1", "lookup_order", '{"order_id": "A-1042"}')]
+        ),
+        ChatMessage("tool", '{"status": "shipped"}', tool_call_id="c1"),
+    ]
+    answered = await engine.chat(ChatRequest(messages=history, tools=[TOOL], max_tokens=8, seed=1))
+    assert answered.prompt_tokens > offered.prompt_tokens
+
+
+async def test_a_prompt_that_is_too_long_is_refused_in_one_line(engine: Engine) -> None:
+    with pytest.raises(EngineError) as refused:
+        await engine.chat(ask("word " * 5000))
+    assert "2048" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not refused.value.transient
+
+
+async def test_a_cancelled_call_leaves_the_engine_working(engine: Engine) -> None:
+    call = asyncio.create_task(engine.chat(ask(max_tokens=1500)))
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await engine.chat(ask(max_tokens=4))).completion_tokens <= 4
+
+
+async def test_both_ways_say_the_same(in_process: Engine, through_server: Engine) -> None:
+    here, there = await asyncio.gather(
+        in_process.chat(ask(temperature=0.0)), through_server.chat(ask(temperature=0.0))
+    )
+    assert here.message.content == there.message.content
+    assert here.prompt_tokens == there.prompt_tokens
+
+
+async def test_an_unknown_model_is_told_with_those_that_exist(base_url: str) -> None:
+    settings = EngineSettings(openai=OpenAIEngine(base_url=base_url, model="tinny"))
+    engine = make_engine(settings, seed=0, environ={})
+    with pytest.raises(EngineError, match=r"no model 'tinny'; it has tiny"):
+        await engine.start()
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "told"),
+    [
+        ("/nowhere/at-all", {}, "engine.vllm.model: there is no folder /nowhere/at-all"),
+        ("nobody/has-this", {}, "engine.vllm: vLLM refused model 'nobody/has-this'"),
+        (None, {"max_model_len": 10**9}, "engine.vllm: vLLM did not start"),
+        (None, {"dtype": "float7"}, "engine.vllm"),
+        (None, {"max_model_length": 5}, "no such argument; did you mean max_model_len?"),
+        (None, {"model": "x"}, "give the model in engine.vllm.model"),
+    ],
+)
+async def test_a_wrong_model_or_argument_is_one_clear_line(
+    model: str | None, args: dict[str, Any], told: str
+) -> None:
+    settings = VllmEngine(model=model or os.environ["WEFT_TINY_MODEL"], args=args)
+    engine = make_engine(EngineSettings(vllm=settings), seed=0, environ={})
+    with pytest.raises(EngineError) as refused:
+        await engine.start()
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
