@@ -102,7 +102,7 @@ TABLE_SCHEMA = FILE_SCHEMA.append(pa.field("status", _text))
 """Columns of the table: `status` is the partition, so it stands in the folders' names."""
 
 CHUNK_BYTES = 512 << 10
-"""Encoded bytes converted at once. Fits the processor's cache: with 4 MB a row costs a third more."""
+"""Encoded bytes converted at once. Fits the processor's cache: 4 MB cost a third more a row."""
 
 _json = msgspec.json.Encoder().encode
 

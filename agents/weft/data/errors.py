@@ -1,4 +1,4 @@
-"""What can go wrong with the output, as the writers see it."""
+"""What can go wrong with source and output, as the runtime sees it."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class OutputError(Exception):
 
 class Superseded(Exception):
     """Another writer has claimed the partition: stop. What is committed, that one knows of."""
+
+
+class SourceError(Exception):
+    """The source as a whole cannot be used. The text is one line for the user."""

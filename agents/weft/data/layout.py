@@ -30,7 +30,8 @@ _TABLE_SETTINGS = {
     # Days of log that are kept for readers of old versions; older is deleted at checkpoints, so
     # that a listing of the log stays short.
     "delta.logRetentionDuration": "interval 2 days",
-    "delta.checkpointInterval": "100",
+    # A commit reads the log since the last checkpoint.
+    "delta.checkpointInterval": "25",
     "delta.dataSkippingStatsColumns": "row",
 }
 
