@@ -235,7 +235,8 @@ class _Sampler:
 
     def matching(self, pattern: str) -> str:
         """A string that matches: one from the dialogue, or one built from the pattern's parts."""
-        for known in (self.facts.identifier, self.facts.identifier.lstrip("#"), self.facts.name):
+        identifiers = self.facts.identifiers
+        for known in (*identifiers, *(one.lstrip("#") for one in identifiers), self.facts.name):
             if known and re.search(pattern, known):
                 return known
         for word in self.facts.words:

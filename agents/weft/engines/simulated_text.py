@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from weft.row import ChatMessage
 
 MOST_CHARACTERS = 4000
 """Of a message that is read for facts: the bound on a call's cost."""
+
+MOST_IDENTIFIERS = 8
 
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English; the simulator counts all its tokens by it."""
@@ -26,6 +29,14 @@ _NAME = re.compile(
 _LABELLED = re.compile(
     r"^[\W_]*(?:topic|issue|problem|product|item|subject|scenario|question|task|request|intent|goal)"
     r"[\W_]*:\s*(.{3,120})$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_STORY = re.compile(
+    r"^[\W_]*(?:what happened|details|situation|background)[\W_]*:\s*(.{3,400})$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_WISH = re.compile(
+    r"^[\W_]*(?:what you want|wish|what you need)[\W_]*:\s*(.{3,200})$",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"[a-z][a-z\-]{3,}")
@@ -65,6 +76,11 @@ class Facts(NamedTuple):
     """Content words of the latest turns, most telling first."""
     customer: bool
     """Whether the next turn is to be the customer's."""
+    identifiers: tuple[str, ...] = ()
+    """All of them, those of the latest turns first."""
+    story: str = ""
+    """What the instructions say has happened, for the customer to tell."""
+    wish: str = ""
 
 
 def facts_of(messages: list[ChatMessage]) -> Facts:
@@ -74,18 +90,22 @@ def facts_of(messages: list[ChatMessage]) -> Facts:
     instructions = "\n".join(message.content[:MOST_CHARACTERS] for message in head)
     latest = "\n".join(message.content[:MOST_CHARACTERS] for message in reversed(recent))
     everything = instructions + "\n" + latest
-    identifier = _IDENTIFIER.search(latest) or _IDENTIFIER.search(instructions)
+    identifiers = tuple(_IDENTIFIER.findall(f"{latest}\n{instructions}")[:MOST_IDENTIFIERS])
     named = _NAME.search(everything)
     words = content_words(latest)
     labelled = _LABELLED.search(instructions)
+    story, wish = _STORY.search(instructions), _WISH.search(instructions)
     return Facts(
         topic=_topic(labelled[1] if labelled else "", latest or instructions),
-        identifier=identifier[0] if identifier else "",
+        identifier=identifiers[0] if identifiers else "",
         name=named[1] if named else "",
         result=told(messages[-1].content) if messages and messages[-1].role == "tool" else "",
         words=tuple(words[:12]),
         customer=_CUSTOMER.search(instructions.lower()) is not None
         and not (messages and messages[-1].role == "tool"),
+        identifiers=identifiers,
+        story=story[1].strip() if story else "",
+        wish=wish[1].strip(" .") if wish else "",
     )
 
 
@@ -147,10 +167,13 @@ def _phrase(text: str) -> str:
     return line[:60].rsplit(" ", 1)[0]
 
 
-def turn(facts: Facts, turns: int, characters: int, chance: Random) -> str:
+def turn(
+    facts: Facts, turns: int, characters: int, chance: Random, earlier: Sequence[str] = ()
+) -> str:
     """The next turn: about `characters` long, as the customer or the assistant would say it.
 
-    `turns` is the number of turns so far; it decides between opening, middle and closing.
+    `turns` is the number of the speaker's turns so far; it decides between opening and middle.
+    What `earlier` turns have said is not said again while there is anything else to say.
     """
     opening: tuple[str, ...]
     body: tuple[str, ...]
@@ -159,7 +182,7 @@ def turn(facts: Facts, turns: int, characters: int, chance: Random) -> str:
     elif facts.result:
         opening, body = _ASSISTANT_RESULT, _ASSISTANT_BODY
     else:
-        opening, body = _ASSISTANT_OPENING, _ASSISTANT_BODY
+        opening, body = (_ASSISTANT_OPENING if turns == 0 else _ASSISTANT_NEXT), _ASSISTANT_BODY
     about = facts.identifier or facts.topic
     slots = {
         "topic": facts.topic,
@@ -171,15 +194,34 @@ def turn(facts: Facts, turns: int, characters: int, chance: Random) -> str:
         "days": str(chance.randrange(2, 9)),
         "hours": str(chance.choice((2, 4, 12, 24, 48))),
     }
-    text = opening[int(chance.random() * len(opening))].format_map(slots)
+    said = "\n".join(earlier)
+    text = _fresh(opening, slots, said, chance)
+    if facts.customer and turns == 0 and facts.story:
+        text += f" {facts.story}"
+    elif facts.customer and turns == 1 and facts.wish:
+        text += f" What I would like is {facts.wish}."
     size = len(body)
     at, stride = int(chance.random() * size), _STRIDES[int(chance.random() * len(_STRIDES))]
+    left = size if said else 0
     while len(text) < characters:
         at = (at + stride) % size
-        text += " " + body[at].format_map(slots)
+        left -= 1
+        line = body[at].format_map(slots)
+        if left <= 0 or line not in said:
+            text += " " + line
         if at % 5 == 0 and facts.words:
             slots["word"] = facts.words[int(chance.random() * len(facts.words))]
     return text
+
+
+def _fresh(lines: Sequence[str], slots: dict[str, str], said: str, chance: Random) -> str:
+    """One of the lines, if possible one that was not said before."""
+    at = int(chance.random() * len(lines))
+    for line in (*lines[at:], *lines[:at]):
+        text = line.format_map(slots)
+        if text not in said:
+            return text
+    return lines[at].format_map(slots)
 
 
 # Each body has a prime number of lines, so that every stride visits all before one comes twice.
@@ -218,8 +260,15 @@ _ASSISTANT_OPENING = (
     "{hello}, thank you for reaching out about {about}.",
     "{hello}, I am sorry for the trouble with {topic}, and I will gladly help.",
     "Thank you for the details{name}. Let me look at {topic} with you.",
-    "I understand{name}, and I can see why {topic} matters here.",
-    "Good question{name}. Here is how {topic} works.",
+    "{hello}, I understand, and I can see why {topic} matters here.",
+    "{hello}, good question. Here is how it works with {topic}.",
+)
+_ASSISTANT_NEXT = (
+    "Thank you for the details{name}. Let me look at {topic} once more.",
+    "I understand{name}.",
+    "That is a fair question{name}.",
+    "You are right to ask{name}.",
+    "Of course{name}. Here is what I can do about {topic}.",
 )
 _ASSISTANT_RESULT = (
     "Thank you for waiting{name}. I have checked {about}: {result}.",

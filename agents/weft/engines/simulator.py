@@ -141,7 +141,8 @@ class Simulator(Engine):
             message.content = json.dumps(value_for(asked, facts, chance), ensure_ascii=False)
         else:
             turns = sum(one.role == "assistant" for one in request.messages)
-            message.content = turn(facts, turns, wanted * CHARACTERS_PER_TOKEN, chance)
+            earlier = [one.content for one in request.messages[-8:] if one.role == "assistant"]
+            message.content = turn(facts, turns, wanted * CHARACTERS_PER_TOKEN, chance, earlier)
             message.content += _final_answer(request.messages, chance)
         for stop in request.stop:
             message.content = message.content.split(stop, 1)[0]
