@@ -1,4 +1,4 @@
-"""A real API server for the tests that need one: etcd and kube-apiserver on loopback."""
+"""What several tests need: the table of bad manifests, and a real API server on loopback."""
 
 from __future__ import annotations
 
@@ -19,6 +19,36 @@ from typing import Any
 import pytest
 
 START_SECONDS = 60.0
+BAD_MANIFESTS = Path(__file__).parent / "bad_manifests"
+
+
+@dataclass(frozen=True)
+class BadManifest:
+    """One file of the table, with what its comments promise (see the folder's README)."""
+
+    path: Path
+    faults: list[str]
+    admission: str
+    """`refused`, `taken` or `unsent`."""
+    words: str
+
+    @classmethod
+    def read(cls, path: Path) -> BadManifest:
+        comments = [
+            line[2:].split(": ", 1)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.startswith("# ")
+        ]
+        faults = [text for kind, text in comments if kind == "fault"]
+        ((admission, words),) = [pair for pair in comments if pair[0] != "fault"]
+        return cls(path, faults, admission, words)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "bad_manifest" in metafunc.fixturenames:
+        table = [BadManifest.read(path) for path in sorted(BAD_MANIFESTS.glob("*.yaml"))]
+        assert len(table) >= 40
+        metafunc.parametrize("bad_manifest", table, ids=lambda case: case.path.stem)
 
 
 @dataclass(frozen=True)
@@ -29,14 +59,30 @@ class ApiServer:
     token: str
     trust: ssl.SSLContext
 
-    def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> tuple[int, Any]:
+    def table(self, path: str) -> tuple[int, Any]:
+        """What `kubectl get` shows."""
+        return self.call("GET", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        kind: str = "json",
+        accept: str = "application/json",
+    ) -> tuple[int, Any]:
         """Status and decoded body of one call; `kind` is that of a patch."""
         mime = "application/json" if kind == "json" else f"application/{kind}+json"
         request = urllib.request.Request(
             self.address + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": mime},
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Content-Type": mime,
+                "Accept": accept,
+            },
         )
         try:
             with urllib.request.urlopen(request, context=self.trust, timeout=20) as answer:

@@ -75,7 +75,7 @@ class FlowSpec(Model):
             told_better=True,
         ),
         Rule(
-            "self.steps.all(s, !has(s.next[size(s.next) - 1].when))",
+            "self.steps.all(s, size(s.next) == 0 || !has(s.next[size(s.next) - 1].when))",
             "the last way out of a step has a condition, so a row may find no way",
             "add a way without `when` at the end",
             "steps",

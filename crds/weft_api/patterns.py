@@ -14,6 +14,7 @@ TOOL = r"^[a-zA-Z0-9_-]+$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 URL = r"^https?://[^ ]+$"
 RELEASE = r"^[0-9]+\.[0-9]+\.[0-9]+$"
+ABSOLUTE = r"^(/|[a-zA-Z][a-zA-Z0-9+.-]*://)"
 LABEL_VALUE = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
@@ -28,6 +29,7 @@ IN_WORDS = {
     VARIABLE: "be letters, digits and _, with no digit first",
     URL: "begin with http:// or https:// and have no spaces",
     RELEASE: "be three numbers with dots between them",
+    ABSOLUTE: "be an absolute path or an address such as s3://bucket/folder",
     LABEL_VALUE: "be the value of a node's label: letters, digits, -, _ and .",
     DURATION: "be a number with ms, s, m or h",
     QUANTITY: "be a number, with a suffix such as Mi or Gi where needed",

@@ -166,6 +166,16 @@ class RaySpec(Model):
 class PipelineSpec(Model):
     """What is wanted."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.source.dataset) || self.source.dataset.uri != self.output.uri",
+            "the output lies where the source is",
+            "choose a folder of its own",
+            "output.uri",
+            told_better=True,
+        ),
+    )
+
     source: SourceSpec = Field(
         description="Where rows come from.",
         examples=[{"dataset": {"uri": "s3://bucket/tickets.jsonl"}}],

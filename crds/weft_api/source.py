@@ -7,11 +7,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from weft_api.base import Model, Rule, immutable
+from weft_api.patterns import ABSOLUTE
 from weft_api.scalars import Condition, Duration, ObjectName
 
 NEW_PIPELINE = "make a pipeline of another name"
 
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+ABSOLUTE_URI = Rule(
+    f"self.uri.matches(r'{ABSOLUTE}')",
+    "uri is a relative path, and on a cluster there is no folder that it starts at",
+    "write an absolute path or an address such as s3://bucket/folder",
+    "uri",
+    told_better=True,
+)
 Format = Literal["jsonl", "parquet", "csv", "huggingface"]
 
 SUFFIXES: dict[str, Format] = {
@@ -33,6 +41,7 @@ class Dataset(Model):
             "set format to jsonl, parquet, csv or huggingface",
             "uri",
         ),
+        ABSOLUTE_URI,
     )
 
     uri: Uri = Field(
@@ -101,6 +110,8 @@ class SourceSpec(Model):
 
 class OutputSpec(Model):
     """One Delta table that takes accepted, rejected and dead rows, partitioned by status."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (ABSOLUTE_URI,)
 
     uri: Uri = Field(
         description="Folder of the Delta table: a local path or an object store's address. On a "

@@ -2,7 +2,8 @@
 
 Without references, titles and `null` alternatives; closed objects need no word, because the API
 server refuses (or drops) what the schema does not name. Examples move into the descriptions, where
-`kubectl explain` shows them.
+`kubectl explain` shows them. Patterns become rules, because a rule can say what is wrong and a
+pattern answers with itself.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from weft_api.patterns import IN_WORDS
+
 Schema = dict[str, Any]
 
+RULES = "x-kubernetes-validations"
 _DROPPED = {"title", "examples", "$defs", "additionalProperties"}
 
 
@@ -29,6 +33,10 @@ def _node(node: Schema, defs: dict[str, Schema]) -> Schema:
         del out["default"]
     if text := _description(node):
         out["description"] = text
+    # The API server takes no rule over a value of two types: it cannot bound its cost.
+    if "pattern" in out and out.get("type") == "string":
+        rule = _pattern_rule(out.pop("pattern"), node)
+        out[RULES] = [*out.get(RULES, []), rule]
     values = node.get("additionalProperties")
     if isinstance(values, dict):
         out["additionalProperties"] = _node(values, defs)
@@ -65,9 +73,14 @@ def _merged(node: Schema, defs: dict[str, Schema]) -> Schema:
 
 def _combine(inner: Schema, own: Schema) -> Schema:
     """A field's own keys win over those of its type, but rules of both hold."""
-    rules = "x-kubernetes-validations"
-    both = [*inner.get(rules, []), *own.get(rules, [])]
-    return {**inner, **own, **({rules: both} if both else {})}
+    both = [*inner.get(RULES, []), *own.get(RULES, [])]
+    return {**inner, **own, **({RULES: both} if both else {})}
+
+
+def _pattern_rule(pattern: str, node: Schema) -> Schema:
+    examples = node.get("examples")
+    example = f", such as {examples[0]}" if examples and isinstance(examples[0], str) else ""
+    return {"rule": f"self.matches(r'{pattern}')", "message": f"must {IN_WORDS[pattern]}{example}"}
 
 
 def _nullable(node: Schema) -> bool:

@@ -14,15 +14,14 @@ FLOW = ("spec", "flow")
 def flow_faults(pipeline: SyntheticPipeline) -> Iterator[ManifestError]:
     flow = pipeline.spec.flow
     names = {step.name for step in flow.steps}
-    if len(names) < len(flow.steps):
-        return  # Two steps of one name are a fault of their own, and the graph is not known.
     if flow.entry not in names:
         yield pipeline.fault(
             (*FLOW, "entry"), f'step "{flow.entry}" does not exist', did_you_mean(flow.entry, names)
         )
     for at, step in enumerate(flow.steps):
         yield from _ways_out(pipeline, at, step, names)
-    if flow.entry in names:
+    # Two steps of one name are a fault of their own, and leave no graph to follow.
+    if flow.entry in names and len(names) == len(flow.steps):
         yield from _reach(pipeline, flow)
 
 

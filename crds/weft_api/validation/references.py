@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weft_api.errors import ManifestError, Path, did_you_mean
-from weft_api.pipeline import SyntheticPipeline
+from weft_api.pipeline import SyntheticPipeline, Tool
 from weft_api.pool import AgentPool
 from weft_api.validation.known import Known
 
@@ -42,13 +42,7 @@ def reference_faults(
         if name is not None and name not in prompts:
             path: Path = ("spec", "tools", at, "simulated", "prompt")
             yield pipeline.fault(path, *_missing("prompt", name, prompts))
-        kind = tool.parameters.get("type", "object")
-        if kind != "object":
-            yield pipeline.fault(
-                ("spec", "tools", at, "parameters", "type"),
-                f'the arguments of a tool are an object, not "{kind}"',
-                "write type: object and name the arguments under properties",
-            )
+        yield from _tool_schemas(pipeline, at, tool)
         kind = tool.simulated.result.get("type", "object") if tool.simulated else "object"
         if kind != "object":
             yield pipeline.fault(
@@ -58,6 +52,21 @@ def reference_faults(
             )
     for pool in pools:
         yield from _config(pool, known, prompts, tools)
+
+
+def _tool_schemas(pipeline: SyntheticPipeline, at: int, tool: Tool) -> Iterator[ManifestError]:
+    """Arguments and simulated answers are objects, as models' interfaces ask."""
+    schemas: list[tuple[Path, dict[str, Any]]] = [(("parameters",), tool.parameters)]
+    if tool.simulated is not None:
+        schemas.append((("simulated", "result"), tool.simulated.result))
+    for path, schema in schemas:
+        kind = schema.get("type", "object")
+        if kind != "object":
+            yield pipeline.fault(
+                ("spec", "tools", at, *path, "type"),
+                f'must be object, not "{kind}"',
+                "write type: object and name the parts under properties",
+            )
 
 
 def _config(

@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 
 from weft_api.errors import ManifestError, Path
+from weft_api.patterns import ABSOLUTE
 from weft_api.pipeline import SyntheticPipeline
-
-_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
 def is_relative(uri: str) -> bool:
     """A path that means something else in another folder."""
-    return not uri.startswith("/") and _SCHEME.match(uri) is None
+    return re.match(ABSOLUTE, uri) is None
 
 
 def uri_faults(pipeline: SyntheticPipeline) -> Iterator[ManifestError]:
