@@ -7,17 +7,16 @@ import contextlib
 import logging
 import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import ray
 from pydantic import ValidationError
 
-from weft.runtime.agent import AgentProcess
-from weft.runtime.head import HeadProcess, PlanRefused
 from weft.runtime.process import Place, Process
-from weft.runtime.writer import WriterProcess
-from weft_api.plan import Plan
+
+if TYPE_CHECKING:
+    from weft.runtime.head import HeadProcess
 
 HEAD = "weft-head"
 """Name of the head's actor, in the pipeline's Ray namespace."""
@@ -48,6 +47,8 @@ class HeadActor:
 
     def __init__(self, place: Place, plan_json: str, *, fresh: bool = True) -> None:
         """`fresh`: no member of an earlier head can be alive (a laptop's first start)."""
+        from weft_api.plan import Plan
+
         set_up_logging(place.name)
         self._head: HeadProcess | None = None
         self._fresh = fresh
@@ -57,6 +58,8 @@ class HeadActor:
 
     async def run(self) -> bytes:
         """The final status, as JSON."""
+        from weft.runtime.head import HeadProcess
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray warns of its own internals here.
             again = ray.get_runtime_context().was_current_actor_reconstructed
@@ -81,6 +84,9 @@ class HeadActor:
 
     async def update(self, plan_json: str) -> str:
         """Take a newer plan: "" or the line that says why it is refused."""
+        from weft.runtime.head import PlanRefused
+        from weft_api.plan import Plan
+
         await self._up.wait()
         assert self._head is not None
         try:
@@ -103,11 +109,12 @@ class HeadActor:
 class _Member:
     """Hosts a process that joins the head's directory."""
 
-    process: type[Process]
-
     def __init__(self, place: Place) -> None:
         set_up_logging(place.name)
-        self._process = self.process(place, locate_head)
+        self._process = self.make(place)
+
+    def make(self, place: Place) -> Process:
+        raise NotImplementedError
 
     async def run(self) -> str:
         """Returns when the run is over: "" or the line that says why this process cannot serve."""
@@ -133,12 +140,22 @@ class _Member:
         return os.getpid()
 
 
+# Each role's code is imported in its own process only: an agent needs no Delta table, which costs
+# memory and time to start.
+
+
 class AgentActor(_Member):
-    process = AgentProcess
+    def make(self, place: Place) -> Process:
+        from weft.runtime.agent import AgentProcess
+
+        return AgentProcess(place, locate_head)
 
 
 class WriterActor(_Member):
-    process = WriterProcess
+    def make(self, place: Place) -> Process:
+        from weft.runtime.writer import WriterProcess
+
+        return WriterProcess(place, locate_head)
 
 
 async def locate_head() -> str:

@@ -59,7 +59,7 @@ class LocalRun:
     def __exit__(self, *_: object) -> None:
         if self._runs:
             for actor in self._actors.values():
-                actor.end.remote()
+                actor.end.options(max_task_retries=0).remote()
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.wait(list(self._runs), num_returns=len(self._runs), timeout=END_TIMEOUT)
         for actor in self._actors.values():
