@@ -115,6 +115,8 @@ class _Sampler:
                 return between[0]
             if bad:
                 return bad[0]
+        told = [word for word in words if word.lower() in self.facts.instructions]
+        values = told or values
         return values[int(self.chance.random() * len(values))]
 
     def object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:

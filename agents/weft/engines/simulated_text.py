@@ -24,7 +24,7 @@ CHARACTERS_PER_TOKEN = 4
 
 _IDENTIFIER = re.compile(r"#\d{3,}|\b[A-Z]{1,5}-\d{2,}\w*|\b[A-Z]{2,5}\d{3,}\b")
 _NAME = re.compile(
-    r"(?:[Nn]ame is|[Nn]ame:|[Cc]ustomer:|[Cc]ustomer|Dear|Hello,? I'm) ([A-Z][a-z]{2,})\b"
+    r"(?:[Nn]ame is|[Nn]ame:|[Cc]ustomer:|[Cc]ustomer|Dear|Hello,? I'm) ([A-ZÀ-Þ][^\W\d_]{2,})"
 )
 _LABELLED = re.compile(
     r"^[\W_]*(?:topic|issue|problem|product|item|subject|scenario|question|task|request|intent|goal)"
@@ -81,6 +81,8 @@ class Facts(NamedTuple):
     story: str = ""
     """What the instructions say has happened, for the customer to tell."""
     wish: str = ""
+    instructions: str = ""
+    """The system message, in lower case."""
 
 
 def facts_of(messages: list[ChatMessage]) -> Facts:
@@ -106,6 +108,9 @@ def facts_of(messages: list[ChatMessage]) -> Facts:
         identifiers=identifiers,
         story=story[1].strip() if story else "",
         wish=wish[1].strip(" .") if wish else "",
+        instructions=head[0].content[:MOST_CHARACTERS].lower()
+        if head and head[0].role == "system"
+        else "",
     )
 
 
@@ -113,7 +118,7 @@ def _topic(label: str, text: str) -> str:
     """A noun phrase, as well as can be had without grammar: what a short label says, or the first
     two telling words that stand side by side."""
     phrase = _phrase(label)
-    if phrase and phrase.count(" ") < 4:
+    if phrase and phrase.count(" ") < 5:
         return phrase
     run: list[str] = []
     for word in _ANY_WORD.findall((label or text).lower()):
@@ -130,7 +135,7 @@ def content_words(text: str) -> list[str]:
     """Distinct telling words in order of first use, longest of equal use first."""
     counted: dict[str, int] = {}
     for word in _WORD.findall(text.lower()):
-        if word not in _STOP:
+        if word not in _STOP and word not in _OWN:
             counted[word] = counted.get(word, 0) + 1
     return sorted(counted, key=lambda word: -counted[word])
 
@@ -190,7 +195,6 @@ def turn(
         "hello": f"Hello {facts.name}" if facts.name else "Hello",
         "name": f", {facts.name}" if facts.name else "",
         "result": facts.result,
-        "word": facts.words[chance.randrange(len(facts.words))] if facts.words else about,
         "days": str(chance.randrange(2, 9)),
         "hours": str(chance.choice((2, 4, 12, 24, 48))),
     }
@@ -209,8 +213,6 @@ def turn(
         line = body[at].format_map(slots)
         if left <= 0 or line not in said:
             text += " " + line
-        if at % 5 == 0 and facts.words:
-            slots["word"] = facts.words[int(chance.random() * len(facts.words))]
     return text
 
 
@@ -243,7 +245,7 @@ _CUSTOMER_NEXT = (
 )
 _CUSTOMER_BODY = (
     "It started about {days} days ago and has not changed since.",
-    "I already looked at the help page about {word}, but it did not answer my question.",
+    "I already looked at the help pages, but they did not answer my question.",
     "Could you tell me what happens next with {about}?",
     "I would rather not have to start over.",
     "The last person I talked to said that it would take {hours} hours.",
@@ -253,7 +255,7 @@ _CUSTOMER_BODY = (
     "I have used your service for years and this is the first time I had to write.",
     "If that is not possible, I would like to know what my options are.",
     "Please note that I cannot be reached by phone before the evening.",
-    "To be honest, the part about {word} is what worries me most.",
+    "To be honest, this has cost me more time than I have.",
     "I checked twice, and everything on my side looks right.",
 )
 _ASSISTANT_OPENING = (
@@ -277,21 +279,36 @@ _ASSISTANT_RESULT = (
     "Good news{name}, I found the record. It says: {result}.",
 )
 _ASSISTANT_BODY = (
-    "The first thing to check is whether the details of {word} are still up to date.",
+    "The first thing to check is whether your contact details are still up to date.",
     "From what I can see, nothing on your side has gone wrong.",
     "I have made a note on {about}, so that you will not have to explain it again.",
     "This usually takes {hours} hours, and you will get a confirmation by e-mail.",
     "If it has not changed after {days} days, please write again and mention {about}.",
     "In the meantime you can go on using everything else as usual.",
-    "As a next step I suggest that we confirm {word} together.",
+    "As a next step I suggest that we go through {about} together.",
     "Would it be all right for you if I go ahead with that?",
     "Please let me know if any of this does not match what you see.",
     "There is no charge for this, as it falls under our regular terms.",
     "Some customers prefer to wait until the current period ends, which is fine as well.",
     "I know that this is not ideal, and I appreciate your patience.",
-    "You can follow the progress in your account under {word}.",
+    "You can follow the progress in your account at any time.",
     "Should you change your mind, you can undo it within {days} days.",
     "For security I will never ask for your password here.",
     "Is there anything about {topic} that I have missed?",
     "I have also asked a colleague to keep an eye on {about}.",
 )
+
+_OWN = frozenset(
+    _WORD.findall(
+        " ".join(
+            _CUSTOMER_OPENING
+            + _CUSTOMER_NEXT
+            + _CUSTOMER_BODY
+            + _ASSISTANT_OPENING
+            + _ASSISTANT_NEXT
+            + _ASSISTANT_RESULT
+            + _ASSISTANT_BODY
+        ).lower()
+    )
+) - {"account", "password", "phone", "charge"}
+"""Words of our own lines: they tell nothing about what a dialogue is about, but for a few."""
