@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from weft.agent import Agent, AgentConfig
+from weft.builtin.checks import answers
 from weft.context import Context
 from weft.engines.base import EngineError
 from weft.row import ChatMessage, Row, ToolCall
@@ -166,11 +167,6 @@ class ChatAgent(Agent):
                 reply.tool_calls = with_ids(reply.tool_calls, len(row.messages))
                 return reply
         raise EngineError(f"{ctx.llm.model} gave an empty answer, {EMPTY_REPLIES} times")
-
-
-def answers(row: Row) -> int:
-    """The assistant's turns so far: its messages that call no tool."""
-    return sum(one.role == "assistant" and not one.tool_calls for one in row.messages)
 
 
 def rounds_of_tools(row: Row) -> int:

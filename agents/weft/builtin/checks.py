@@ -116,6 +116,11 @@ class Check(AgentConfig):
         return None
 
 
+def answers(row: Row) -> int:
+    """The assistant's turns so far: its messages that call no tool."""
+    return sum(one.role == "assistant" and not one.tool_calls for one in row.messages)
+
+
 def last_answer(row: Row) -> str:
     """The text of the last assistant message that calls no tool."""
     for message in reversed(row.messages):

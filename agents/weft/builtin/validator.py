@@ -7,20 +7,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from weft.agent import Agent, AgentConfig
-from weft.builtin.checks import Check, transcript
+from weft.builtin.checks import Check, answers, transcript
 from weft.context import Context
 from weft.row import ChatMessage, Row
 
-JUDGEMENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "score": {"type": "integer", "minimum": 1, "maximum": 10},
-        "feedback": {"type": "string", "maxLength": 2000},
-        "turn": {"type": "integer", "minimum": 0, "maximum": 1000},
-    },
-    "required": ["score", "feedback"],
-    "additionalProperties": False,
-}
 ASKED = """\
 
 Judge the conversation above. Reply with JSON: {"score": 1 to 10, "feedback": "what has to be \
@@ -120,14 +110,28 @@ class ValidatorAgent(Agent):
                 ChatMessage("system", ctx.render(prompt, row)),
                 ChatMessage("user", transcript(row, tools=True) + ASKED),
             ],
-            JUDGEMENT,
+            judgement(answers(row)),
             temperature=self.config.temperature,
             max_tokens=self.config.max_tokens,
         )
         score = int(judged["score"])
         row["score"] = score
-        if judged.get("turn"):
+        if judged["turn"] and score < self.config.accept:
             row["revise_turn"] = int(judged["turn"])
         if score >= self.config.accept:
             return "accept", judged["feedback"]
         return ("reject" if score <= self.config.reject else "revise"), judged["feedback"]
+
+
+def judgement(answers: int) -> dict[str, Any]:
+    """The JSON schema of what the judge of a dialogue with so many answers says."""
+    return {
+        "type": "object",
+        "properties": {
+            "score": {"type": "integer", "minimum": 1, "maximum": 10},
+            "feedback": {"type": "string", "maxLength": 2000},
+            "turn": {"type": "integer", "minimum": 0, "maximum": answers},
+        },
+        "required": ["score", "feedback", "turn"],
+        "additionalProperties": False,
+    }
