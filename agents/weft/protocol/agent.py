@@ -16,6 +16,7 @@ from weft.protocol.message import (
     SegmentItem,
 )
 from weft.protocol.node import Node
+from weft.protocol.outbox import Parent, Retained
 
 FENCE_ROWS = 16_384
 """Rows remembered by the fence: well above the rows in flight that a source admits by default."""
@@ -40,7 +41,8 @@ class AgentNode(Node):
         self.step = step
         self.inbox = Inbox()
         self.fence = Fence(fence_rows)
-        self.in_work: set[Work] = set()
+        self.in_work: dict[Work, None] = {}
+        """A set that keeps its order, so that equal runs are equal."""
         self.max_crashes = max_crashes
 
     def load(self) -> int:
@@ -51,16 +53,15 @@ class AgentNode(Node):
         while (work := self.inbox.pop()) is not None:
             message = work.message
             if self.fence.passed(message.row, work.tag):
-                self._settle(work.parent_sender, work.parent_ref)
+                self._drop(work)
             elif message.crashes > self.max_crashes:
                 message.reason = (
                     f"{message.crashes} processes died with this row in their hands, the last in "
                     f"step {message.to}"
                 )
-                self.in_work.add(work)
                 self.complete(work, DEAD, message.body, None, now)
             else:
-                self.in_work.add(work)
+                self.in_work[work] = None
                 return work
         return None
 
@@ -76,17 +77,20 @@ class AgentNode(Node):
         pins: Mapping[str, str] | None = None,
     ) -> None:
         """The hop is done: the row goes on to `to` with this body, the segment to its writer."""
-        self.in_work.discard(work)
+        self.in_work.pop(work, None)
         message = work.message
         if self.fenced_off:
             return
         if self.fence.passed(message.row, work.tag):
             # Another lineage of the row has come by since: what was done here must take no effect.
-            self._settle(work.parent_sender, work.parent_ref)
+            self._drop(work)
             return
         if segment is not None:
-            kept = self.outbox.retain_segment(message.row, segment)
-            message.segments = [*message.segments, (self.incarnation << 32) | kept.item.ref]
+            if work.parent is not None:
+                # Were the parent settled before the writer has this, our death would lose it.
+                work.parent.open += 1
+            kept = self.outbox.retain_segment(message.row, segment, work.parent)
+            message.segments = [*message.segments, self.incarnation, kept.item.ref]
             self._send_segment(kept, now)
         if message.homes or len(self.view.by_step.get(self.step, ())) > 1:
             message.homes = {**message.homes, self.step: self.incarnation}
@@ -95,28 +99,37 @@ class AgentNode(Node):
         message.hop += 1
         message.to = to
         message.body = body
-        message.attempts = 0
+        if to != DEAD:
+            # The hop has proved harmless; and what went wrong with a dead row stays on record.
+            message.attempts = message.crashes = 0
         if reason:
             message.reason = reason
-        self._pass_on(work, now)
+        self._pass_on(work, self._target_of(message), now)
 
     def retry(self, work: Work) -> None:
         """The hop failed and is worth another attempt here."""
-        self.in_work.discard(work)
+        self.in_work.pop(work, None)
         work.message.attempts += 1
         self.inbox.push(work)
 
     def hand_back(self, now: float) -> None:
-        """Leaving: what has not been begun goes to another instance of the step, if any."""
+        """Leaving: what has not been begun goes to another instance of the step, if any, now and
+        from now on."""
+        self._avoid.add(self.incarnation)
         works = self.inbox.works()
         self.inbox = Inbox()
         for work in works:
-            others = [m for m in self.view.by_step.get(self.step, ()) if not m.draining]
-            if any(member.incarnation != self.incarnation for member in others):
-                work.message.fork += 1
-                self._pass_on(work, now)
-            else:
+            message = work.message
+            if self.fence.passed(message.row, work.tag):
+                self._drop(work)
+                continue
+            target = self._target_of(message)
+            if target in (0, self.incarnation):
                 self.inbox.push(work)
+            else:
+                # Above our own fence, should it come back here.
+                message.fork += 1
+                self._pass_on(work, target, now)
 
     def idle(self) -> bool:
         """Nothing waits, nothing is in work, nobody needs what was sent, and every segment has
@@ -126,6 +139,7 @@ class AgentNode(Node):
             len(self.inbox)
             or self.in_work
             or self.outbox.messages
+            or any(not kept.target for kept in self.outbox.segments.values())
             or any(link.queued() or link.unacknowledged() for link in self.links.values())
         )
 
@@ -138,20 +152,36 @@ class AgentNode(Node):
             held[kept.message.row] = kept.message.epoch
         return held
 
-    def _pass_on(self, work: Work, now: float) -> None:
-        message = work.message
-        target = self._target_of(message, avoid=frozenset())
+    def _pass_on(self, work: Work, target: int, now: float) -> None:
         if target == self.incarnation:
-            # To ourselves: one process would hold the row alone, so the sender before us keeps his
-            # copy until the row has moved on.
-            if self.fence.admit(message.row, message.tag):
-                self.inbox.push(Work(message, work.parent_sender, work.parent_ref))
-            return
-        self._dispatch(message, work.parent_sender, work.parent_ref, now)
+            self._keep(work.message, work.parent)
+        else:
+            self._send(self.outbox.retain(work.message, work.parent), target, now)
+
+    def _send(self, kept: Retained, target: int, now: float) -> None:
+        if target == self.incarnation:
+            # What another instance of our step held may come to us.
+            del self.outbox.messages[kept.message.ref]
+            self._keep(kept.message, kept.parent)
+        else:
+            super()._send(kept, target, now)
+
+    def _keep(self, message: Message, parent: Parent | None) -> None:
+        """To ourselves: one process would hold the row alone, so the sender before us keeps his
+        copy until the row has moved on."""
+        if self.fence.admit(message.row, message.tag):
+            self.inbox.push(Work(message, parent))
+        elif parent is not None:
+            self._free(parent)
+
+    def _drop(self, work: Work) -> None:
+        """Another lineage of the row is further on."""
+        if work.parent is not None:
+            self._free(work.parent)
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         if self.fence.admit(message.row, message.tag):
-            self.inbox.push(Work(message, peer, message.ref))
+            self.inbox.push(Work(message, Parent(peer, message.ref)))
         else:
             self._settle(peer, message.ref)
 

@@ -6,8 +6,8 @@ import msgspec
 
 from weft.protocol.view import Member, Role, View
 
-COUNTER_BITS = 16
-"""Incarnation = directory generation << these bits | counter, so that they rise over restarts."""
+COUNTER_BITS = 24
+"""Incarnation = directory generation << these bits + counter, so that they rise over restarts."""
 
 
 class Joining(msgspec.Struct, array_like=True):
@@ -23,6 +23,8 @@ class Joining(msgspec.Struct, array_like=True):
     partitions: tuple[int, ...] = ()
     """For a writer that comes back: those it has. A new one is given a free seat."""
     incarnation: int = 0
+    draining: bool = False
+    weight: int = 1
 
 
 class Directory:
@@ -39,13 +41,14 @@ class Directory:
         grace: float = 0.0,
     ) -> None:
         """`writers`: how many share the `writer_partitions`: each takes a seat, and partition p
-        belongs to seat p modulo `writers`. `grace`: how long to wait, before the first view, for processes that a predecessor knew:
-        whoever is not in the first view is dead."""
+        belongs to seat p modulo `writers`. `grace`: how long to wait, before the first view, for
+        processes that a predecessor knew: whoever is not in the first view is dead."""
         self.generation = generation
         self.lease = lease
         self.writers = writers
         self.writer_partitions = writer_partitions
         self._opens = now + grace
+        self._ticked = now
         self._number = 0
         self._counter = 0
         self._members: dict[int, Member] = {}
@@ -60,20 +63,22 @@ class Directory:
 
     def join(self, joining: Joining, now: float) -> Member | None:
         """The process as the directory knows it from now on. None refuses an old incarnation that
-        is dead by now (it must drop all it holds and ask for a new one), and a writer too many."""
+        is dead by now (it must drop all it holds and ask for a new one), and a writer for whom no
+        seat is free (now: a predecessor's writers may still come back for theirs)."""
         incarnation = joining.incarnation
-        if incarnation:
-            of_predecessor = incarnation < self.generation << COUNTER_BITS
-            if incarnation not in self._members and not (of_predecessor and now < self._opens):
-                return None
-        else:
-            self._counter += 1
-            incarnation = (self.generation << COUNTER_BITS) | self._counter
         partitions = joining.partitions
-        if joining.role == "writer" and not partitions:
-            partitions = self._free_seat()
+        known = self._members.get(incarnation)
+        if incarnation and known is None:
+            of_predecessor = incarnation < self.generation << COUNTER_BITS
+            if not of_predecessor or now >= self._opens or self._taken() & set(partitions):
+                return None
+        elif not incarnation and joining.role == "writer":
+            partitions = self._free_seat() if now >= self._opens else ()
             if not partitions:
                 return None
+        if not incarnation:
+            self._counter += 1
+            incarnation = (self.generation << COUNTER_BITS) + self._counter
         member = Member(
             incarnation,
             joining.role,
@@ -82,7 +87,9 @@ class Directory:
             joining.step,
             joining.pool,
             joining.revision,
-            partitions=partitions,
+            draining=known.draining if known else joining.draining,
+            partitions=known.partitions if known else partitions,
+            weight=known.weight if known else joining.weight,
         )
         if self._members.get(incarnation) != member:
             self._members[incarnation] = member
@@ -90,8 +97,11 @@ class Directory:
         self._alive_until[incarnation] = now + self.lease
         return member
 
+    def _taken(self) -> set[int]:
+        return {p for member in self._members.values() for p in member.partitions}
+
     def _free_seat(self) -> tuple[int, ...]:
-        taken = {p for member in self._members.values() for p in member.partitions}
+        taken = self._taken()
         for seat in range(self.writers):
             partitions = tuple(range(seat, self.writer_partitions, self.writers))
             if partitions and not taken.intersection(partitions):
@@ -128,7 +138,13 @@ class Directory:
             self._changed = True
 
     def tick(self, now: float) -> list[Member]:
-        """Let leases run out; returns those that did."""
+        """Let leases run out; returns those that did. Call at least four times a lease: where
+        more time than half a lease has passed, this process itself was asleep, and the members
+        could not be heard."""
+        slept = now - self._ticked
+        self._ticked = now
+        if slept > self.lease / 2:
+            self._alive_until = {i: until + slept for i, until in self._alive_until.items()}
         late = [self._members[i] for i, until in self._alive_until.items() if until < now]
         for member in late:
             self.leave(member.incarnation)
@@ -144,7 +160,7 @@ class Directory:
             self._view = View(
                 self.generation,
                 self._number,
-                max([(self.generation << COUNTER_BITS) | self._counter, *self._members]),
+                max([(self.generation << COUNTER_BITS) + self._counter, *self._members]),
                 tuple(self._members.values()),
                 self.writer_partitions,
             )

@@ -6,18 +6,19 @@ import heapq
 import math
 
 from weft.protocol.message import Message
+from weft.protocol.outbox import Parent
 
 
 class Work:
-    """A message in this process's hands, and whom to tell when it has been passed on."""
+    """A message in this process's hands, and whom to tell when it has been passed on (None where
+    its sender has been told, or is dead)."""
 
-    __slots__ = ("message", "parent_ref", "parent_sender", "tag")
+    __slots__ = ("message", "parent", "tag")
 
-    def __init__(self, message: Message, parent_sender: int, parent_ref: int) -> None:
+    def __init__(self, message: Message, parent: Parent | None) -> None:
         self.message = message
         self.tag = message.tag
-        self.parent_sender = parent_sender
-        self.parent_ref = parent_ref
+        self.parent = parent
 
 
 class Inbox:

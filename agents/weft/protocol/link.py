@@ -8,6 +8,7 @@ file. The session ends only with one of its two processes.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 
 from weft.protocol.message import Control, Done, Frame, Message, SegmentItem
 
@@ -80,6 +81,12 @@ class Link:
 
     def send_control(self, control: Control) -> None:
         self._control.append(control)
+
+    def withdraw(self, refs: Set[int]) -> None:
+        """Do not send these messages, where they have not been sent yet."""
+        left = [message for message in self._messages if message.ref not in refs]
+        self.load -= len(self._messages) - len(left)
+        self._messages = deque(left)
 
     # the connection
 

@@ -34,7 +34,8 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True):
     """The sender's number for this message; the receiver settles it by that number."""
     body: bytes
     segments: list[int] = []
-    """Ids of the trace segments made so far (sender's incarnation << 32 | sender's number)."""
+    """The trace segments made so far: of each, its maker's incarnation and its maker's number for
+    it, one after the other. (Flat, and not one number: neither half has a bound that way.)"""
     priority: int = 0
     """Higher is more urgent."""
     deadline: float = 0.0
@@ -42,7 +43,7 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True):
     attempts: int = 0
     """Failed tries of this hop."""
     crashes: int = 0
-    """How often a process died with this row in its hands."""
+    """How often a process died with this row in its hands since its last hop was completed."""
     homes: dict[str, int] = {}
     """Step -> incarnation that handled the row there: the engine's cache may still know it."""
     pins: dict[str, str] = {}

@@ -7,12 +7,13 @@ his copy until the receiver's results have been accepted by yet another process,
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from copy import copy
 
 from weft.protocol.link import Link
 from weft.protocol.message import ENDS, Control, Done, Frame, Message, SegmentItem
-from weft.protocol.outbox import Outbox, Retained, RetainedSegment
+from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
 from weft.protocol.router import choose
 from weft.protocol.view import EMPTY_VIEW, View, partition_of
 
@@ -32,6 +33,9 @@ class Node:
         self.fenced_off = False
         """The directory has declared this process dead: all it holds is void; join anew."""
         self._dirty: dict[int, Link] = {}
+        self._avoid: set[int] = set()
+        """Members that get nothing while their step has others: peers that cannot be reached, and
+        a process that leaves, for itself."""
         self._rng = random.Random(seed ^ incarnation)
 
     # frames
@@ -42,8 +46,11 @@ class Node:
 
     def connect(self, peer: int, now: float) -> None:
         """The transport has a connection to `peer`."""
+        if self.fenced_off or self.view.is_dead(peer):
+            return
         link = self._link(peer, now)
         link.connect(now)
+        self._avoid.discard(peer)
         self._dirty[peer] = link
 
     def disconnect(self, peer: int, now: float) -> None:
@@ -57,13 +64,14 @@ class Node:
         link = self._link(peer, now)
         acknowledged, fresh = link.receive(frame)
         for sent in acknowledged:
-            for message in sent.messages:
-                self._accepted(message.ref, peer)
+            self._accepted(sent, peer)
         self._dirty[peer] = link
         if not fresh:
             return
         for ref in frame.settled:
-            self.outbox.settle(ref)
+            kept = self.outbox.settle(ref)
+            if kept is not None and kept.parent is not None:
+                self._free(kept.parent)
         for message in frame.messages:
             self._take_message(peer, message, now)
         for segment in frame.segments:
@@ -92,7 +100,8 @@ class Node:
     # membership and time
 
     def apply_view(self, view: View, now: float) -> None:
-        """Adopt a newer view; what dead peers held for us goes elsewhere."""
+        """Adopt a newer view; what dead peers held for us goes elsewhere, and so does what a writer
+        holds that is no longer the writer of it."""
         if view.version <= self.view.version or self.fenced_off:
             return
         self.view = view
@@ -101,12 +110,21 @@ class Node:
             return
         for peer in [peer for peer in self.links if view.is_dead(peer)]:
             del self.links[peer]
-        gone = {kept.target for kept in self.outbox.messages.values()}
-        gone = {target for target in gone if target and view.is_dead(target)}
-        for kept in self.outbox.sent_to(gone):
-            self._take_back(kept, crashed=True)
+        self._avoid = {member for member in self._avoid if not view.is_dead(member)}
+        dead: list[Retained] = []
+        misplaced: list[Retained] = []
+        for kept in self.outbox.messages.values():
+            if not kept.target:
+                continue
+            if view.is_dead(kept.target):
+                dead.append(kept)
+            elif kept.message.to in ENDS and kept.target != self._writer_of(kept.message.row):
+                misplaced.append(kept)
+        self._take_back(dead, crashed=True)
+        self._take_back(misplaced, crashed=False)
         self._send_waiting(now)
-        self._move_segments(now)
+        for segment in list(self.outbox.segments.values()):
+            self._send_segment(segment, now)
 
     def tick(self, now: float) -> None:
         """Let time pass; call several times a second."""
@@ -116,90 +134,121 @@ class Node:
             self._dirty[peer] = link
             if not link.connected and now - link.down_since > UNREACHABLE_AFTER:
                 unreachable.add(peer)
-        if unreachable:
-            for kept in self.outbox.sent_to(unreachable):
-                if self._target_of(kept.message, avoid=unreachable) not in unreachable:
-                    self._take_back(kept, crashed=False)
-            self._send_waiting(now, avoid=unreachable)
+        if not unreachable:
+            return
+        self._avoid |= unreachable
+        movable = [
+            kept
+            for kept in self.outbox.messages.values()
+            if kept.target in unreachable and self._target_of(kept.message) not in unreachable
+        ]
+        self._take_back(movable, crashed=False)
+        self._send_waiting(now)
 
-    def _take_back(self, kept: Retained, *, crashed: bool) -> None:
-        """What it was sent to is gone: it waits to be sent again, with a higher fork.
+    def _take_back(self, kepts: Iterable[Retained], *, crashed: bool) -> None:
+        """Who they were sent to is gone: they wait to be sent again, with a higher fork.
 
-        A copy, since the old message may still lie in the queue of a link.
+        As copies, since the old messages may still lie in frames that wait for an acknowledgement.
         """
-        message = copy(kept.message)
-        message.fork += 1
-        if crashed and kept.accepted:
-            message.crashes += 1
-        self.outbox.renumber(kept, message)
+        unsent: defaultdict[int, set[int]] = defaultdict(set)
+        for kept in kepts:
+            unsent[kept.target].add(kept.message.ref)
+            message = copy(kept.message)
+            message.fork += 1
+            if crashed and kept.accepted:
+                message.crashes += 1
+            self.outbox.renumber(kept, message)
+        for peer, refs in unsent.items():
+            if link := self.links.get(peer):
+                link.withdraw(refs)
 
-    def _send_waiting(self, now: float, avoid: Set[int] = frozenset()) -> None:
+    def _send_waiting(self, now: float) -> None:
         """Send what has no receiver yet, where there is one now."""
-        for kept in self.outbox.sent_to({0}):
-            self._send(kept, now, avoid)
-
-    def _move_segments(self, now: float) -> None:
-        """Send segments to the present writer of their row, under their old numbers."""
-        for kept in self.outbox.segments.values():
-            self._send_segment(kept, now)
+        waiting = [kept for kept in self.outbox.messages.values() if not kept.target]
+        for kept in waiting:
+            self._send(kept, self._target_of(kept.message), now)
 
     # sending
 
-    def _dispatch(self, message: Message, parent_sender: int, parent_ref: int, now: float) -> None:
+    def _dispatch(self, message: Message, parent: Parent | None, now: float) -> Retained:
         """Retain the message and send it where its header says."""
-        self._send(self.outbox.retain(message, parent_sender, parent_ref), now)
+        kept = self.outbox.retain(message, parent)
+        self._send(kept, self._target_of(message), now)
+        return kept
 
-    def _send(self, kept: Retained, now: float, avoid: Set[int] = frozenset()) -> None:
-        kept.target = target = self._target_of(kept.message, avoid)
+    def _send(self, kept: Retained, target: int, now: float) -> None:
+        """`target`: an incarnation other than our own; 0 lets the message wait."""
+        kept.target = target
         if target:
             link = self._link(target, now)
             link.send(kept.message)
             self._dirty[target] = link
 
     def _send_segment(self, kept: RetainedSegment, now: float) -> None:
+        """To the present writer of its row, if that has not got it yet; under its old number."""
         owner = self._writer_of(kept.item.row)
-        if owner and kept.target != owner:
+        if kept.target != owner:
             kept.target = owner
-            link = self._link(owner, now)
-            link.send_segment(kept.item)
-            self._dirty[owner] = link
+            if owner:
+                link = self._link(owner, now)
+                link.send_segment(kept.item)
+                self._dirty[owner] = link
 
-    def _target_of(self, message: Message, avoid: Set[int]) -> int:
+    def _target_of(self, message: Message) -> int:
         """Incarnation that shall get the message; 0 where there is none at the moment."""
-        if message.to in ENDS:
+        to = message.to
+        if to in ENDS:
             return self._writer_of(message.row)
-        members = self.view.by_step.get(message.to)
+        view = self.view
+        members = view.by_step.get(to)
         if not members:
             return 0
-        if avoid:
-            members = [m for m in members if m.incarnation not in avoid] or members
-        if message.pins and len(members) > 1:
+        if len(members) == 1:
+            return members[0].incarnation
+        if self._avoid:
+            members = [m for m in members if m.incarnation not in self._avoid] or members
+        if to in view.mixed and message.pins:
             # A row that has met one revision of a pool stays with it while that one serves.
             pins = message.pins
             members = [m for m in members if pins.get(m.pool, m.revision) == m.revision] or members
-        return choose(members, message.homes.get(message.to, 0), self._load_of, self._rng)
+        return choose(members, message.homes.get(to, 0), self._load_of, self._rng)
 
     def _load_of(self, incarnation: int) -> int:
         link = self.links.get(incarnation)
         return link.load if link else 0
 
     def _writer_of(self, row: int) -> int:
-        return self.view.writers.get(partition_of(row, self.view.writer_partitions), 0)
+        view = self.view
+        return view.writers.get(partition_of(row, view.writer_partitions), 0)
 
     def _settle(self, sender: int, ref: int) -> None:
         """Tell `sender` that we need its copy no longer; a dead one needs no telling."""
-        if sender and (link := self.links.get(sender)):
+        if link := self.links.get(sender):
             link.settle(ref)
             self._dirty[sender] = link
 
-    def _accepted(self, ref: int, peer: int) -> None:
-        kept = self.outbox.messages.get(ref)
-        if kept is None or kept.accepted or kept.target != peer:
-            return
-        kept.accepted = True
-        if kept.parent_sender:
-            self._settle(kept.parent_sender, kept.parent_ref)
-            kept.parent_sender = 0
+    def _free(self, parent: Parent) -> None:
+        """One of those things that came of the parent is safe with others."""
+        parent.open -= 1
+        if not parent.open:
+            self._settle(parent.sender, parent.ref)
+
+    def _accepted(self, frame: Frame, peer: int) -> None:
+        """The peer has all that this frame of ours carried."""
+        messages = self.outbox.messages
+        for message in frame.messages:
+            kept = messages.get(message.ref)
+            if kept is not None and not kept.accepted and kept.target == peer:
+                kept.accepted = True
+                if kept.parent is not None:
+                    self._free(kept.parent)
+                    kept.parent = None
+        segments = self.outbox.segments
+        for item in frame.segments:
+            segment = segments.get(item.ref)
+            if segment is not None and segment.parent is not None and segment.target == peer:
+                self._free(segment.parent)
+                segment.parent = None
 
     def _link(self, peer: int, now: float) -> Link:
         link = self.links.get(peer)

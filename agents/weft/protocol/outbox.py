@@ -6,32 +6,44 @@ from __future__ import annotations
 from weft.protocol.message import Message, SegmentItem
 
 
-class Retained:
-    """A message sent and not settled yet.
+class Parent:
+    """A message that has come to us, as its sender sees it: he keeps his copy until all that came
+    of it (the next message, and the segments) has been accepted by others.
 
-    `parent_sender` and `parent_ref` name the message that this one came of, as long as its sender
-    still waits for our word: it is settled once this one is accepted.
+    `open` counts what has not: the work in our hands, then the message and segments made of it.
     """
 
-    __slots__ = ("accepted", "message", "parent_ref", "parent_sender", "target")
+    __slots__ = ("open", "ref", "sender")
 
-    def __init__(self, message: Message, parent_sender: int, parent_ref: int) -> None:
+    def __init__(self, sender: int, ref: int) -> None:
+        self.sender = sender
+        self.ref = ref
+        self.open = 1
+
+
+class Retained:
+    """A message sent and not settled yet. `parent` is what it came of, until it is accepted."""
+
+    __slots__ = ("accepted", "message", "parent", "target")
+
+    def __init__(self, message: Message, parent: Parent | None) -> None:
         self.message = message
         self.target = 0
         """Incarnation it was sent to; 0 while nobody serves its step."""
         self.accepted = False
-        self.parent_sender = parent_sender
-        self.parent_ref = parent_ref
+        self.parent = parent
 
 
 class RetainedSegment:
-    """A trace segment not committed yet, and the writer that has it (0: none at the moment)."""
+    """A trace segment not committed yet. `parent` is what it came of, until it is accepted."""
 
-    __slots__ = ("item", "target")
+    __slots__ = ("item", "parent", "target")
 
-    def __init__(self, item: SegmentItem) -> None:
+    def __init__(self, item: SegmentItem, parent: Parent | None) -> None:
         self.item = item
         self.target = 0
+        """The writer it was sent to; 0 while there is none."""
+        self.parent = parent
 
 
 class Outbox:
@@ -52,10 +64,10 @@ class Outbox:
         self._next = ref + 1
         return ref
 
-    def retain(self, message: Message, parent_sender: int = 0, parent_ref: int = 0) -> Retained:
+    def retain(self, message: Message, parent: Parent | None = None) -> Retained:
         """Number the message and keep it."""
         message.ref = self.number()
-        retained = Retained(message, parent_sender, parent_ref)
+        retained = Retained(message, parent)
         self.messages[message.ref] = retained
         return retained
 
@@ -69,17 +81,14 @@ class Outbox:
         kept.target = 0
         self.messages[message.ref] = kept
 
-    def retain_segment(self, row: int, body: bytes) -> RetainedSegment:
+    def retain_segment(
+        self, row: int, body: bytes, parent: Parent | None = None
+    ) -> RetainedSegment:
         """Number the segment and keep it. The number is for good: the row's message names it."""
-        kept = RetainedSegment(SegmentItem(self.number(), row, body))
+        kept = RetainedSegment(SegmentItem(self.number(), row, body), parent)
         self.segments[kept.item.ref] = kept
         return kept
 
-    def settle(self, ref: int) -> None:
+    def settle(self, ref: int) -> Retained | RetainedSegment | None:
         """The receiver has passed it on or committed it. An unknown number is old news."""
-        if self.messages.pop(ref, None) is None:
-            self.segments.pop(ref, None)
-
-    def sent_to(self, gone: set[int]) -> list[Retained]:
-        """Messages whose receiver is among `gone`, oldest first."""
-        return [kept for kept in self.messages.values() if kept.target in gone]
+        return self.messages.pop(ref, None) or self.segments.pop(ref, None)

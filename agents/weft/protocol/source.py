@@ -13,7 +13,8 @@ from weft.protocol.message import (
     SegmentItem,
 )
 from weft.protocol.node import Node
-from weft.protocol.view import View
+from weft.protocol.outbox import Retained
+from weft.protocol.view import EMPTY_VIEW, View
 
 ASK_EVERY = 5.0
 """Seconds between censuses over rows that are outstanding for long, deaths or not: a row may have
@@ -27,7 +28,17 @@ ANSWER_WITHIN = 5.0
 class Outstanding:
     """A row issued and not committed yet. `body` is kept so that it can be issued again."""
 
-    __slots__ = ("body", "deadline", "epoch", "issued", "missed", "priority", "reason", "to")
+    __slots__ = (
+        "body",
+        "deadline",
+        "epoch",
+        "issued",
+        "kept",
+        "missed",
+        "priority",
+        "reason",
+        "to",
+    )
 
     def __init__(
         self,
@@ -49,6 +60,8 @@ class Outstanding:
         self.reason = reason
         self.missed = 0
         """Censuses in a row that found it nowhere."""
+        self.kept: Retained | None = None
+        """Our own copy of what was sent, settled or not."""
 
 
 class SourceNode(Node):
@@ -100,13 +113,7 @@ class SourceNode(Node):
         self, row: int, body: bytes, now: float, *, priority: int = 0, deadline: float = 0.0
     ) -> None:
         """Send a new row on its way. One that is on its way already only gets its body."""
-        known = self.outstanding.get(row)
-        if known is not None:
-            if known.body is None:
-                known.body = body
-                self.bytes += len(body)
-            return
-        self._issue(
+        self._begin(
             row,
             Outstanding(
                 body, self._epoch, now, to=self.entry, priority=priority, deadline=deadline
@@ -116,7 +123,7 @@ class SourceNode(Node):
 
     def bury(self, row: int, body: bytes, reason: str, now: float) -> None:
         """A row that cannot even start goes straight to its writer as dead."""
-        self._issue(row, Outstanding(body, self._epoch, now, to=DEAD, reason=reason), now)
+        self._begin(row, Outstanding(body, self._epoch, now, to=DEAD, reason=reason), now)
 
     def adopt(self, now: float) -> None:
         """A new source among living agents: ask what is on its way before issuing anything."""
@@ -154,13 +161,24 @@ class SourceNode(Node):
         }
 
     def _ask(self, rows: set[int] | None, now: float) -> None:
-        members = set(self.view.by_incarnation) - {self.incarnation}
+        if self.view is EMPTY_VIEW:
+            return
+        # One that cannot be reached is not waited for: what only it holds is issued again.
+        members = {
+            member.incarnation
+            for member in self.view.members
+            if member.role != "source" and member.incarnation not in self._avoid
+        }
         self._ask_at = now + ASK_EVERY
         self._ask_all = False
-        if not members or (rows is not None and not rows):
+        if rows is not None and not rows:
             return
         self._numbers += 1
-        self._census = Census(self._numbers, rows, members, now)
+        census = Census(self._numbers, rows, members, now)
+        if not members:
+            self._conclude(census, now)
+            return
+        self._census = census
         ask = CensusAsk(self._numbers, None if rows is None else sorted(rows))
         for member in members:
             link = self._link(member, now)
@@ -168,14 +186,16 @@ class SourceNode(Node):
             self._dirty[member] = link
 
     def _take_control(self, peer: int, control: Control, now: float) -> None:
-        census = self._census
-        if not isinstance(control, CensusAnswer) or census is None:
+        if not isinstance(control, CensusAnswer):
             return
-        if not census.answer(peer, control):
-            return
-        self._census = None
-        for done in census.done.values():
+        for done in control.done:
             self._take_done(done, now)
+        census = self._census
+        if census is not None and census.answer(peer, control):
+            self._census = None
+            self._conclude(census, now)
+
+    def _conclude(self, census: Census, now: float) -> None:
         if census.rows is None:
             self._adopt(census, now)
         else:
@@ -202,18 +222,28 @@ class SourceNode(Node):
             elif outstanding.body is not None:
                 outstanding.missed = 0
                 self._issue_again(row, outstanding, now)
+            else:
+                # Adopted and lost before the reader has come by it: it will be issued as a new one.
+                del self.outstanding[row]
 
     def _issue_again(self, row: int, outstanding: Outstanding, now: float) -> None:
-        self._epoch = max(self._epoch, outstanding.epoch) + 1
-        outstanding.epoch = self._epoch
+        outstanding.epoch = max(self._epoch, outstanding.epoch) + 1
         outstanding.issued = now
         self.reissued += 1
         self._send_row(row, outstanding, now)
 
-    def _issue(self, row: int, outstanding: Outstanding, now: float) -> None:
+    def _begin(self, row: int, outstanding: Outstanding, now: float) -> None:
+        known = self.outstanding.get(row)
+        if known is not None and known.body is not None:
+            return
         self.outstanding[row] = outstanding
         self.bytes += len(outstanding.body or b"")
-        self._send_row(row, outstanding, now)
+        if known is None:
+            self._send_row(row, outstanding, now)
+        else:
+            outstanding.epoch = known.epoch
+            outstanding.issued = known.issued
+            outstanding.missed = known.missed
 
     def _send_row(self, row: int, outstanding: Outstanding, now: float) -> None:
         assert outstanding.body is not None
@@ -229,13 +259,16 @@ class SourceNode(Node):
             deadline=outstanding.deadline,
             reason=outstanding.reason,
         )
-        self._dispatch(message, 0, 0, now)
+        outstanding.kept = self._dispatch(message, None, now)
 
     def _take_done(self, done: Done, now: float) -> None:
         outstanding = self.outstanding.pop(done.row, None)
         if outstanding is not None:
             self.bytes -= len(outstanding.body or b"")
             self.ended.append(done)
+            if outstanding.kept is not None:
+                # Another lineage has won; this one need not be sent again when its holder dies.
+                self.outbox.settle(outstanding.kept.message.ref)
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         raise AssertionError("no step leads to the source")

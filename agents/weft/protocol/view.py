@@ -67,6 +67,15 @@ class View(msgspec.Struct, array_like=True, frozen=True, dict=True):
         }
 
     @cached_property
+    def mixed(self) -> frozenset[str]:
+        """Steps served by more than one revision of one pool at the moment."""
+        revisions: dict[tuple[str, str], set[str]] = {}
+        for step, members in self.by_step.items():
+            for member in members:
+                revisions.setdefault((step, member.pool), set()).add(member.revision)
+        return frozenset(step for (step, _), found in revisions.items() if len(found) > 1)
+
+    @cached_property
     def writers(self) -> dict[int, int]:
         """Partition -> incarnation of its writer; the newest where two claim one."""
         owners: dict[int, int] = {}

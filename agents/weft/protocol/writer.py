@@ -20,7 +20,7 @@ from weft.protocol.message import (
     SegmentItem,
 )
 from weft.protocol.node import Node
-from weft.protocol.view import partition_of
+from weft.protocol.view import View, partition_of
 
 STATUS_OF = {ACCEPT: "accepted", REJECT: "rejected", DEAD: "dead"}
 SEGMENT_WAIT = 10.0
@@ -48,10 +48,16 @@ class Batch(msgspec.Struct):
     rows: list[Finished]
 
 
+_Key = tuple[int, int]
+"""Of a segment: its maker's incarnation, and its maker's number for it."""
+
+
 class _Pending:
+    """A row that has reached its end; `tells` names the copy that its sender keeps."""
+
     __slots__ = ("message", "missing", "since", "tells")
 
-    def __init__(self, message: Message, peer: int, missing: set[int], now: float) -> None:
+    def __init__(self, message: Message, peer: int, missing: set[_Key], now: float) -> None:
         self.message = message
         self.missing = missing
         self.since = now
@@ -84,7 +90,7 @@ class WriterNode(Node):
         """Rows whose segments are not all here."""
         self.ready: dict[int, dict[int, _Pending]] = {partition: {} for partition in owned}
         self.in_commit: dict[int, tuple[Batch, dict[int, _Pending]]] = {}
-        self._segments: dict[int, dict[int, bytes]] = {}
+        self._segments: dict[int, dict[_Key, bytes]] = {}
         self._oldest: dict[int, float] = {}
         self._numbers = 0
 
@@ -121,13 +127,12 @@ class WriterNode(Node):
         return batch
 
     def committed(self, batch: Batch, now: float, *, already: frozenset[int] = frozenset()) -> None:
-        """The batch is in the table for good. `already`: rows of it that a predecessor had
-        committed, so that they were left out."""
+        """The batch is in the table for good. `already`: rows of it that an earlier commit, given
+        up by then, had brought in after all."""
         _, chosen = self.in_commit.pop(batch.partition)
         self._oldest[batch.partition] = now
         for finished in batch.rows:
-            if finished.row not in already:
-                self.done_rows.add(finished.row, finished.status)
+            self.done_rows.add(finished.row, finished.status)
             self._release(finished.row, chosen[finished.row], now)
 
     def failed(self, batch: Batch, now: float) -> None:
@@ -138,6 +143,17 @@ class WriterNode(Node):
     def idle(self) -> bool:
         return not (self.waiting or self.in_commit or any(self.ready.values()))
 
+    def apply_view(self, view: View, now: float) -> None:
+        super().apply_view(view, now)
+        if any(view.writers.get(p, 0) > self.incarnation for p in self.owned):
+            # A newer one has our seat, so it has claimed our partitions: no commit of ours will
+            # ever be accepted again.
+            self.fenced_off = True
+
+    def segments_held(self) -> int:
+        """Segments of rows that are not committed yet."""
+        return sum(len(segments) for segments in self._segments.values())
+
     def tick(self, now: float) -> None:
         super().tick(now)
         late = [row for row, kept in self.waiting.items() if now - kept.since > SEGMENT_WAIT]
@@ -147,25 +163,27 @@ class WriterNode(Node):
     def _finish(self, row: int, kept: _Pending) -> Finished:
         message = kept.message
         segments = self._segments.get(row, {})
+        named = message.segments
         return Finished(
             row,
             STATUS_OF[message.to],
             message.reason,
             message.body,
-            [segments[number] for number in message.segments],
-            message.crashes + 1,
+            [segments[key] for key in zip(named[::2], named[1::2], strict=True)],
+            message.attempts + message.crashes + 1,
             message.epoch,
         )
 
     def _release(self, row: int, kept: _Pending, now: float) -> None:
         self._settle(*kept.tells)
-        for number in self._segments.pop(row, ()):
-            self._settle(number >> 32, number & 0xFFFFFFFF)
-        self._tell_source(row)
+        for maker, ref in self._segments.pop(row, ()):
+            self._settle(maker, ref)
+        self._tell_source(row, now)
 
-    def _tell_source(self, row: int) -> None:
+    def _tell_source(self, row: int, now: float) -> None:
         source = self.view.source
-        if link := self.links.get(source):
+        if source:
+            link = self._link(source, now)
             link.send_done(Done(row, self.done_rows.status(row)))
             self._dirty[source] = link
 
@@ -180,24 +198,25 @@ class WriterNode(Node):
             return
         if row in self.done_rows:
             self._settle(peer, message.ref)
-            self._tell_source(row)
+            self._tell_source(row, now)
             return
         in_commit = self.in_commit.get(partition)
         if row in self.ready[partition] or (in_commit and row in in_commit[1]):
             self._settle(peer, message.ref)
             return
+        named = message.segments
+        missing = set(zip(named[::2], named[1::2], strict=True))
+        missing.difference_update(self._segments.get(row, ()))
         if (other := self.waiting.get(row)) is not None:
-            if other.message.tag >= message.tag:
+            if missing and other.message.tag >= message.tag:
                 self._settle(peer, message.ref)
                 return
+            del self.waiting[row]
             self._settle(*other.tells)
-        here = self._segments.get(row, {})
-        missing = {number for number in message.segments if number not in here}
         pending = _Pending(message, peer, missing, now)
         if missing:
             self.waiting[row] = pending
         else:
-            self.waiting.pop(row, None)
             self._make_ready(partition, row, pending, now)
 
     def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
@@ -208,11 +227,11 @@ class WriterNode(Node):
             return
         if partition not in self.ready:
             return
-        number = (peer << 32) | segment.ref
-        self._segments.setdefault(row, {})[number] = segment.body
+        key = (peer, segment.ref)
+        self._segments.setdefault(row, {})[key] = segment.body
         pending = self.waiting.get(row)
         if pending is not None:
-            pending.missing.discard(number)
+            pending.missing.discard(key)
             if not pending.missing:
                 del self.waiting[row]
                 self._make_ready(partition, row, pending, now)

@@ -17,6 +17,7 @@ from weft.simulation.schedule import LONGEST
 if TYPE_CHECKING:
     from weft.simulation.world import World
 
+COMES_BACK_AFTER = 2.0
 LEAVES_WITHIN = 15.0
 """Seconds after which a draining process ends, whatever it still holds."""
 
@@ -102,6 +103,7 @@ class AgentProcess(Process):
             head = self.world.head
             self.world.network.call(self, head, head.left, self.incarnation)
             self.kill()
+            self.world.clock.after(COMES_BACK_AFTER, self.world.revive, self)
 
     def flush(self) -> None:
         node = self.node
