@@ -54,9 +54,9 @@ def _image(args: argparse.Namespace) -> None:
     context = Path(args.context).resolve()
     dockerfile = Path(args.file).resolve() if args.file else context / "Dockerfile"
     order = images.Order(args.tag, dockerfile, context, args.target)
-    with local.alone():
-        digest = images.build(order)
-        if not args.no_load:
+    digest = images.build(order)
+    if not args.no_load:
+        with local.alone():
             images.load(args.tag, tuple(node_named(n) for n in args.node) or NODES)
     print(f"{args.tag} {digest}")
 

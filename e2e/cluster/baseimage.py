@@ -23,7 +23,7 @@ _DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]
 
 
 def name() -> str:
-    recipe = Path(__file__).read_bytes()
+    recipe = repr((_SUITE, _PACKAGES, _DROP, _DOCKERFILE)).encode()
     return f"localhost/weft-base:{_SUITE}-{hashlib.sha256(recipe).hexdigest()[:12]}"
 
 

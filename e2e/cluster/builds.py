@@ -7,7 +7,6 @@ out is keyed by these two files and the build's flags. To move to another versio
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import locks
 from .say import say, step
 from .settings import HERE, KUBERNETES_VERSION, ClusterError, cache_folder
 from .shell import run
@@ -129,19 +129,10 @@ def build(name: str) -> Path:
             f"Go is needed to build {name}; its version is in {wanted.folder / 'go.mod'}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{name}.lock").open("w") as lock:
-        _hold(lock.fileno(), name)
+    with locks.held(target.parent / f".{name}.lock", f"builds {name}"):
         if not target.exists():
             _build_into(target, wanted)
     return target
-
-
-def _hold(descriptor: int, name: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"waiting for another process that builds {name}")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _build_into(target: Path, wanted: Component) -> None:

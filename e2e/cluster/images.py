@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import baseimage, buildah, nodes, packages
+from . import baseimage, buildah, locks, nodes, packages
 from .archive import add_bytes, descriptor
 from .say import say, step
 from .settings import (
@@ -50,8 +50,9 @@ def build(order: Order) -> str:
         raise ClusterError(f"give the tag in full, as in weft.dev/agents:dev, not {order.tag!r}")
     if not order.dockerfile.exists():
         raise ClusterError(f"there is no {order.dockerfile}")
-    packages.ensure(packages.FOR_IMAGES)
-    base = baseimage.ensure()
+    with locks.held(cache_folder() / "base-image.lock", "makes the base image"):
+        packages.ensure(packages.FOR_IMAGES)
+        base = baseimage.ensure()
     log = _log(order)
     log.unlink(missing_ok=True)
     with step(f"building {order.tag} (log: {log})"):

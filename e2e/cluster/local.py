@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from . import (
@@ -15,9 +13,11 @@ from . import (
     cgroups,
     controlplane,
     kuberay,
+    locks,
     mounts,
     network,
     nodes,
+    owner,
     packages,
     processes,
     tinyimages,
@@ -37,17 +37,9 @@ from .settings import (
 from .shell import tail
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """One command at a time changes the cluster; another waits for it."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "cluster.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting: another command is at work on the cluster")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locks.held(owner.LOCK, "is at work on the cluster")
 
 
 def daemons() -> list[str]:
@@ -66,9 +58,14 @@ def healthy() -> bool:
 def up() -> None:
     """Make what is missing. Objects survive while API server and etcd do; else all is new."""
     _need_root()
-    if healthy():
+    owner.refuse_other()
+    if healthy() and owner.made_by_this_code():
         return
-    if not (processes.runs("etcd") and processes.runs("kube-apiserver")):
+    keep = processes.runs("etcd") and processes.runs("kube-apiserver")
+    if keep and not owner.made_by_this_code():
+        say("the cluster was made by other code or settings than these; it is made anew")
+        keep = False
+    if not keep:
         _clean()
         # Of the cluster before; `down` keeps them for reading.
         shutil.rmtree(logs_folder(), ignore_errors=True)
@@ -79,6 +76,7 @@ def up() -> None:
         builds.build(name)
     builds.link_tools(state_folder() / "bin")
     tinyimages.make()
+    owner.claim()
     network.make()
     with step("starting the control plane"):
         controlplane.start()
@@ -100,8 +98,10 @@ def up() -> None:
 def down(*, purge: bool = False) -> None:
     """Leave no process, mount, control group or bridge. Images and binaries stay cached."""
     _need_root()
+    owner.refuse_other()
     with step("taking the cluster down"):
         _clean()
+        owner.release()
     if purge:
         for node in NODES:
             mounts.delete(image_store(node))

@@ -204,7 +204,7 @@ def test_an_image_is_built_given_to_both_nodes_and_skipped_when_unchanged(
 
     for kind in ("cpu", "gpu"):
         tools.apply(namespace, pod(f"hello-{kind}", {"weft.dev/node": kind}, image=tag))
-        until("it has ended", lambda k=kind: _phase(namespace, f"hello-{k}") == "Succeeded")
+        _wait_for_end(namespace, f"hello-{kind}")
         assert "hello with iniconfig" in kubectl("-n", namespace, "logs", f"hello-{kind}")
 
     with (context / "hello.py").open("a") as script:
@@ -212,13 +212,15 @@ def test_an_image_is_built_given_to_both_nodes_and_skipped_when_unchanged(
     again = command(*order).stderr
     assert again.count(", 0 MB)") == 2, f"only the last layer should have moved:\n{again}"
     tools.apply(namespace, pod("newer", {"weft.dev/node": "gpu"}, image=tag))
-    until("it has ended", lambda: _phase(namespace, "newer") == "Succeeded")
+    _wait_for_end(namespace, "newer")
     assert "and more" in kubectl("-n", namespace, "logs", "newer")
 
 
-def _phase(namespace: str, name: str) -> str:
-    phase: str = tools.get(namespace, f"pod/{name}")["status"]["phase"]
-    return phase
+def _wait_for_end(namespace: str, name: str) -> None:
+    def ended() -> bool:
+        return bool(tools.get(namespace, f"pod/{name}")["status"]["phase"] == "Succeeded")
+
+    until(f"{name} has run to its end", ended)
 
 
 def test_helm_talks_to_the_cluster() -> None:
