@@ -37,7 +37,11 @@ TOOL_PARSERS = (
 
 
 class Vllm(Engine):
-    """One vLLM engine of this process. `seed` seeds what no request seeds."""
+    """One vLLM engine of this process. `seed` seeds what no request seeds.
+
+    `args` are vLLM's own, of its engine and of its server; `served_model_name` among them is what
+    provenance then names.
+    """
 
     def __init__(self, settings: VllmEngine, *, seed: int) -> None:
         self.model = settings.model
@@ -57,8 +61,6 @@ class Vllm(Engine):
                 f"engine.vllm: vLLM cannot be imported here ({error}); install weft's extra: "
                 'pip install "weft[vllm]", or use an image that has it'
             ) from None
-        if self.model.startswith(("/", "./", "../")) and not Path(self.model).is_dir():
-            raise EngineError(f"engine.vllm.model: there is no folder {self.model} here")
         engine_args, frontend_args = self._arguments()
         try:
             await self._load(engine_args, frontend_args)
@@ -67,8 +69,8 @@ class Vllm(Engine):
         except Exception as error:  # vLLM, torch and transformers raise all kinds here.
             await self.close()
             raise EngineError(
-                f"engine.vllm: vLLM did not start with model {self.model!r}: {_one_line(error)}; "
-                "its own log above says more"
+                f"engine.vllm: vLLM did not start with model {self._settings.model!r}: "
+                f"{_one_line(error)}; its own log above says more"
             ) from error
 
     async def _load(self, engine_args: Any, frontend_args: Any) -> None:
@@ -145,10 +147,14 @@ class Vllm(Engine):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.cli_args import FrontendArgs
 
+        if (
+            self._settings.model.startswith(("/", "./", "../"))
+            and not Path(self._settings.model).is_dir()
+        ):
+            raise EngineError(f"engine.vllm.model: there is no folder {self._settings.model} here")
         engine_names = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
         frontend_names = {field.name for field in dataclasses.fields(FrontendArgs)}
         engine: dict[str, Any] = {
-            "served_model_name": [self.model],
             "seed": self._seed % 2**31,
             "enable_log_requests": False,
         }
@@ -166,11 +172,18 @@ class Vllm(Engine):
                     f"engine.vllm.args.{name}: vLLM has no such argument"
                     + (f"; did you mean {near[0]}?" if near else "; see vllm serve --help")
                 )
+        names = engine.pop("served_model_name", self.model)
+        names = [names] if isinstance(names, str) else list(names)
+        self.model = names[0]
         try:
-            return AsyncEngineArgs(model=self.model, **engine), FrontendArgs(**frontend)
+            return (
+                AsyncEngineArgs(model=self._settings.model, served_model_name=names, **engine),
+                FrontendArgs(**frontend),
+            )
         except Exception as error:
             raise EngineError(
-                f"engine.vllm: vLLM refused model {self.model!r} or its args: {_one_line(error)}"
+                f"engine.vllm: vLLM refused model {self._settings.model!r} or its args: "
+                f"{_one_line(error)}"
             ) from None
 
     def _parser_of_template(self, given: str | None) -> str | None:
