@@ -52,16 +52,17 @@ class Manifests:
 
     def _with_absolute_uris(self) -> SyntheticPipeline:
         spec = self.pipeline.spec
-        output = spec.output.model_copy(update={"uri": self._absolute(spec.output.uri)})
+        output = spec.output.model_copy(update={"uri": self.absolute(spec.output.uri)})
         source = spec.source
         if source.dataset is not None:
-            uri = self._absolute(source.dataset.uri)
+            uri = self.absolute(source.dataset.uri)
             dataset = source.dataset.model_copy(update={"uri": uri})
             source = source.model_copy(update={"dataset": dataset})
         spec = spec.model_copy(update={"output": output, "source": source})
         return self.pipeline.model_copy(update={"spec": spec})
 
-    def _absolute(self, uri: str) -> str:
+    def absolute(self, uri: str) -> str:
+        """An address as the run sees it: a relative path starts at the manifest's folder."""
         return str((self.folder / uri).resolve()) if is_relative(uri) else uri
 
 

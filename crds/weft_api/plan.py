@@ -27,6 +27,8 @@ class Source(Model):
 
     dataset: Dataset | None = None
     generate: Generate | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Only so many rows from the beginning are taken (`weft run --limit`); None: all."""
 
 
 class Output(Model):

@@ -54,7 +54,8 @@ class Feed:
     async def run(self) -> None:
         """Issue all rows. Raises `SourceError` where the source fails as a whole."""
         loop = asyncio.get_running_loop()
-        rows = read(self._plan.source, self._options)
+        source = self._plan.source
+        rows = islice(read(source, self._options), source.limit)
         while True:
             chunk = await loop.run_in_executor(self._thread, _take, rows)
             if not chunk:

@@ -273,6 +273,8 @@ class HeadProcess:
     def status(self) -> Status:
         node, counts = self._node, self._done.counts
         total = self._info.rows if self._info else None
+        if total is not None and self.plan.source.limit is not None:
+            total = min(total, self.plan.source.limit)
         if self._feed is not None and self._feed.exhausted:
             total = self._feed.read
         in_flight = len(node.outstanding) if node else 0
