@@ -1,0 +1,119 @@
+"""From the resources as they are in the cluster to the Plan and its generation, or to faults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from weft_api.errors import ManifestError, ManifestErrors
+from weft_api.parse import parse_pipeline, parse_pool
+from weft_api.pipeline import SyntheticPipeline
+from weft_api.plan import Plan, compile_plan
+from weft_api.pool import AgentPool
+from weft_operator.facts import Observed
+from weft_operator.jsontypes import dig
+from weft_operator.store import text_digest
+
+LARGEST_PLAN: Final = 900 * 1024
+"""Bytes. An object in etcd may have 1.5 MiB, a ConfigMap's data 1 MiB."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """`plan` is None where there are `faults`; so is `pipeline` where it cannot even be read."""
+
+    pipeline: SyntheticPipeline | None
+    pools: Mapping[str, AgentPool]
+    plan: Plan | None
+    text: str
+    """The Plan's JSON; empty without one."""
+    changed: bool
+    """Whether the Plan differs from the one that is out."""
+    faults: tuple[ManifestError, ...] = ()
+
+    @property
+    def only_awaits(self) -> bool:
+        """Whether other objects, which may just be on their way, can mend all the faults."""
+        return bool(self.faults) and all(f.reason.endswith("Missing") for f in self.faults)
+
+    @property
+    def lines(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+def compiled(seen: Observed) -> Compiled:
+    """A generation rises with the Plan's content, and with nothing else."""
+    faults: list[ManifestError] = []
+    pools: dict[str, AgentPool] = {}
+    pipeline: SyntheticPipeline | None = None
+    try:
+        pipeline = parse_pipeline(seen.pipeline)
+    except ManifestErrors as errors:
+        faults += errors.errors
+    for obj in seen.pools:
+        try:
+            pool = parse_pool(obj)
+            pools[pool.metadata.name] = pool
+        except ManifestErrors as errors:
+            faults += errors.errors
+    if pipeline is None or faults:
+        return Compiled(pipeline, pools, None, "", False, tuple(faults))
+    texts, missing = _prompt_texts(pipeline, seen)
+    if missing:
+        return Compiled(pipeline, pools, None, "", False, tuple(missing))
+    out = seen.plan.generation if seen.plan is not None else 0
+    latest = max(out, dig(seen.pipeline, "status", "planGeneration") or 0)
+    try:
+        plan = compile_plan(
+            pipeline, list(pools.values()), generation=max(latest, 1), prompt_texts=texts
+        )
+    except ManifestErrors as errors:
+        return Compiled(pipeline, pools, None, "", False, tuple(errors.errors))
+    text = plan.to_json()
+    changed = seen.plan is None or text_digest(text) != seen.plan.text_digest
+    if changed and latest:
+        plan = plan.model_copy(update={"generation": latest + 1})
+        text = plan.to_json()
+    if len(text.encode()) > LARGEST_PLAN:
+        fault = ManifestError.at(
+            "SyntheticPipeline",
+            pipeline.metadata.name,
+            ("spec",),
+            f"its Plan has {len(text.encode()) >> 10} KiB, more than the {LARGEST_PLAN >> 10} KiB "
+            "that a ConfigMap takes",
+            "shorten prompts and configs",
+        )
+        return Compiled(pipeline, pools, None, "", False, (fault,))
+    return Compiled(pipeline, pools, plan, text, changed)
+
+
+def _prompt_texts(
+    pipeline: SyntheticPipeline, seen: Observed
+) -> tuple[dict[str, str], list[ManifestError]]:
+    texts: dict[str, str] = {}
+    missing: list[ManifestError] = []
+    for index, prompt in enumerate(pipeline.spec.prompts):
+        ref = prompt.config_map_key_ref
+        if ref is None:
+            continue
+        data = seen.prompt_maps.get(ref.name)
+        if data is not None and ref.key in data:
+            texts[prompt.name] = data[ref.key]
+            continue
+        problem = (
+            f'there is no ConfigMap "{ref.name}" in this namespace'
+            if data is None
+            else f'the ConfigMap "{ref.name}" has no key "{ref.key}"'
+        )
+        fix = (
+            "create it"
+            if not data
+            else f"it has {', '.join(sorted(data)[:12])}; name one of them, or add it"
+        )
+        path = ("spec", "prompts", index, "configMapKeyRef")
+        name = pipeline.metadata.name
+        missing.append(
+            ManifestError.at("SyntheticPipeline", name, path, problem, fix, reason="PromptMissing")
+        )
+    return texts, missing

@@ -1,0 +1,194 @@
+"""One pipeline, once more: observe, decide, act."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from weft_operator.act import Actor, NameTaken
+from weft_operator.api import CONFIG_MAPS, Api, ApiError
+from weft_operator.decide import statuses
+from weft_operator.decide.conditions import State
+from weft_operator.decide.decision import Decision, decide, missing_pipeline
+from weft_operator.decide.scale import Memory
+from weft_operator.facts import Key, Observed
+from weft_operator.head_client import HeadClient, HeadError
+from weft_operator.heads import Heads
+from weft_operator.jsontypes import Object, dig
+from weft_operator.kuberay import RayCluster
+from weft_operator.metrics import RECONCILE_SECONDS, RECONCILES
+from weft_operator.settings import Settings
+from weft_operator.store import Store
+
+log = logging.getLogger(__name__)
+
+CONFLICT_SECONDS: Final = 0.3
+"""After a write that was refused because things had changed; the watch brings the change."""
+
+
+class Reconciler:
+    """`reconcile` may be called for any key at any time, as often as one likes."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        settings: Settings,
+        heads: Heads,
+        client: HeadClient,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._settings = settings
+        self._heads = heads
+        self._client = client
+        self._clock = clock
+        self._actor = Actor(api, store, settings.identity)
+        self._memories: dict[Key, dict[str, Memory]] = {}
+        self._counters_written: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until it is due again without anything happening; None: not at all."""
+        outcome = "error"
+        with RECONCILE_SECONDS.time():
+            try:
+                again = await self._once(key)
+                outcome = "ok"
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                outcome, again = "conflict", CONFLICT_SECONDS
+                log.debug("%s/%s: %s", *key, error)
+            finally:
+                RECONCILES.labels(outcome).inc()
+        return again
+
+    async def _once(self, key: Key) -> float | None:
+        seen = await self._observe(key)
+        if seen is None:
+            return await self._without_pipeline(key)
+        decision = decide(seen, self._settings.defaults, self._memories.get(key))
+        if decision.memories:
+            self._memories[key] = dict(decision.memories)
+        pools = {obj["metadata"]["name"]: obj for obj in seen.pools}
+        try:
+            await self._actor.carry_out(decision, seen.pipeline)
+        except NameTaken as error:
+            decision = _stalled(seen, "NameTaken", str(error))
+        except ApiError as error:
+            if error.status not in (400, 403, 404, 422):
+                raise
+            # Neither time nor a retry mends these; somebody has to read why.
+            decision = _stalled(seen, _refusal(error), f"the API server refused a write: {error}")
+        again = self._postpone_counters(key, seen, decision)
+        await self._actor.report(again[0], seen.pipeline, pools)
+        self._heads.follow(key, decision.polls)
+        if decision.hand_plan:
+            await self._hand_plan(key, seen, decision.hand_plan)
+        due = [t for t in (decision.again_in, again[1], self._prompt_check(seen)) if t is not None]
+        return min(due, default=None)
+
+    def forget(self, key: Key) -> None:
+        """The pipeline is gone."""
+        self._memories.pop(key, None)
+        self._counters_written.pop(key, None)
+        self._heads.forget(key)
+
+    async def _observe(self, key: Key) -> Observed | None:
+        store = self._store
+        packed = store.pipelines.get(key)
+        if packed is None:
+            return None
+        pipeline = packed.open()
+        cluster = store.clusters.get(key)
+        plans = store.plans.of(key)
+        return Observed(
+            key=key,
+            now=self._clock(),
+            pipeline=pipeline,
+            pools=tuple(pool.open() for pool in store.pools.of(key)),
+            cluster=RayCluster.from_object(cluster.open()) if cluster is not None else None,
+            plan=plans[0] if plans else None,
+            pods=tuple(store.pods.of(key)),
+            nodes=tuple(store.nodes.values()) if self._settings.watch_nodes else None,
+            head=self._heads.status_of(key),
+            prompt_maps=await self._prompt_maps(key[0], pipeline),
+        )
+
+    async def _prompt_maps(
+        self, namespace: str, pipeline: Object
+    ) -> dict[str, dict[str, str] | None]:
+        """Read each time: to watch all ConfigMaps of a cluster for the sake of a few costs more."""
+        found: dict[str, dict[str, str] | None] = {}
+        for name in _prompt_map_names(pipeline):
+            obj = await self._api.get(CONFIG_MAPS, namespace, name)
+            found[name] = None if obj is None else dict(obj.get("data") or {})
+        return found
+
+    def _prompt_check(self, seen: Observed) -> float | None:
+        return self._settings.prompt_seconds if seen.prompt_maps else None
+
+    async def _without_pipeline(self, key: Key) -> float | None:
+        self.forget(key)
+        pools = {
+            obj["metadata"]["name"]: obj
+            for obj in (packed.open() for packed in self._store.pools.of(key))
+        }
+        reported, events, wait = missing_pipeline(key[1], list(pools.values()), self._clock())
+        if reported:
+            decision = Decision(pool_statuses=reported, events=events)
+            await self._actor.report(decision, {}, pools)
+        return wait
+
+    def _postpone_counters(
+        self, key: Key, seen: Observed, decision: Decision
+    ) -> tuple[Decision, float | None]:
+        """Counters alone are written every few seconds at most."""
+        if decision.status is None:
+            return decision, None
+        now = self._clock()
+        if statuses.only_counters_moved(seen.pipeline.get("status") or {}, decision.status):
+            left = self._counters_written.get(key, 0.0) + statuses.COUNTER_SECONDS - now
+            if left > 0:
+                return Decision(**{**vars(decision), "status": None}), left
+        self._counters_written[key] = now
+        return decision, None
+
+    async def _hand_plan(self, key: Key, seen: Observed, plan: str) -> None:
+        head = self._heads.pod_of(key)
+        token = await self._heads.token_of(key)
+        if head is None or token is None:
+            return
+        try:
+            await self._client.put_plan(head, token, plan)
+        except HeadError as error:
+            if error.status in (400, 422):
+                decision = _stalled(seen, "PlanRefused", str(error))
+                await self._actor.report(decision, seen.pipeline, {})
+                return
+            raise
+        self._heads.ask_soon(key)
+
+
+def _prompt_map_names(pipeline: Object) -> list[str]:
+    prompts = dig(pipeline, "spec", "prompts") or ()
+    named = (dig(prompt, "configMapKeyRef", "name") for prompt in prompts)
+    return list(dict.fromkeys(name for name in named if name))
+
+
+def _refusal(error: ApiError) -> str:
+    if error.status == 403:
+        return "Forbidden"
+    return "KubeRayMissing" if error.status == 404 else "Refused"
+
+
+def _stalled(seen: Observed, reason: str, message: str) -> Decision:
+    state = State(reason, message, stalled=True)
+    status = statuses.pipeline_status(seen, "Stalled", state)
+    if status == (seen.pipeline.get("status") or {}):
+        return Decision(again_in=30.0)
+    events = tuple(statuses.announcements(seen.pipeline, status))
+    return Decision(status=status, events=events, again_in=30.0)
