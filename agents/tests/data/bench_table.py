@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent))
-from finished import finished
+from finished_rows import finished
 
 from weft.data import columns
 from weft.data.table import OutputTable

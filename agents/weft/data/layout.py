@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 
 import msgspec
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from weft.data.columns import TABLE_SCHEMA
@@ -112,6 +112,8 @@ def open_or_make(uri: str, storage_options: Mapping[str, str], wanted: Propertie
             configuration=wanted.to_configuration(),
             storage_options=options,
             raise_if_key_not_exists=False,
+            # *Hazard:* with retries, the one that comes second makes the table anew as version 1.
+            commit_properties=CommitProperties(max_commit_retries=0),
         )
     except Exception as error:
         problem = error

@@ -54,7 +54,7 @@ class Commit(msgspec.Struct, frozen=True):
     bytes: int
     """Of the data files."""
     already: frozenset[int] = frozenset()
-    """Rows that an earlier commit, given up by then, had brought in after all."""
+    """Rows of this batch that an earlier commit, given up by then, had brought in after all."""
 
 
 class _Seat(msgspec.Struct):
@@ -67,6 +67,8 @@ class _Seat(msgspec.Struct):
     """The newest that was tried. Never used again for other rows: it names the files too."""
     lost: dict[Ticket, frozenset[int]] = {}
     """Rows of the commits that may be in the table or turn up yet."""
+    arrived: set[int] = set()
+    """Rows of such a commit that are in the table; the caller does not know yet."""
 
     @property
     def application(self) -> str:
@@ -163,31 +165,14 @@ class OutputTable:
         _check(rows, partition, self.partitions)
         if seat.lost:
             self.ledger.refresh()
-        already: set[int] = set()
-        while left := [row for row in rows if row.row not in already]:
-            seat.used = ticket = seat.used.next()
-            parts = self._write(left, seat)
-            seat.lost[ticket] = frozenset(row.row for row in left)
-            found = Ticket.unpack(
-                self.ledger.advance(
-                    seat.application,
-                    old=seat.landed.pack(),
-                    new=ticket.pack(),
-                    actions=[part.action() for part in parts],
-                )
-            )
-            if found not in seat.lost:
-                # The parts stay: our commit may have landed just before the other's.
-                del self._seats[partition]
-                raise Superseded(f"partition {partition} has a newer writer (claim {found.claim})")
-            arrived = seat.lost[found]
-            # What is in the table shuts out all that was tried before it.
-            seat.landed, seat.lost = found, {}
-            if found == ticket:
-                size = sum(part.bytes for part in parts)
-                return Commit(self.version, len(left), size, frozenset(already))
-            already |= arrived
-        return Commit(self.version, 0, 0, frozenset(already))
+        size = None
+        while left := [row for row in rows if row.row not in seat.arrived]:
+            size = self._try(seat, left)
+            if size is not None:
+                break
+        already = seat.arrived.intersection(row.row for row in rows)
+        seat.arrived -= already
+        return Commit(self.version, len(left), size or 0, frozenset(already))
 
     def committed(self) -> CommittedRows:
         """All rows that are committed, over all partitions, as of now. Raises `OutputError`."""
@@ -206,6 +191,31 @@ class OutputTable:
         """Let go of the table and its connections. The object is of no use afterwards."""
         self._seats.clear()
         del self.ledger, self._files
+
+    def _try(self, seat: _Seat, rows: list[Finished]) -> int | None:
+        """Bytes of the data files when the rows are in; None when, instead, rows of a commit given
+        up earlier have turned up. Raises `Superseded`, `OutputError`."""
+        seat.used = ticket = seat.used.next()
+        parts = self._write(rows, seat)
+        seat.lost[ticket] = frozenset(row.row for row in rows)
+        number = self.ledger.advance(
+            seat.application,
+            old=seat.landed.pack(),
+            new=ticket.pack(),
+            actions=[part.action() for part in parts],
+        )
+        found = Ticket.unpack(number)
+        if found not in seat.lost:
+            # The parts stay: our commit may have landed just before the other's.
+            del self._seats[seat.partition]
+            raise Superseded(f"partition {seat.partition} has a newer writer (claim {found.claim})")
+        arrived = seat.lost[found]
+        # What is in the table shuts out all that was tried before it.
+        seat.landed, seat.lost = found, {}
+        if found == ticket:
+            return sum(part.bytes for part in parts)
+        seat.arrived |= arrived
+        return None
 
     def _read(self, partition: int | None) -> CommittedRows:
         return patiently(
