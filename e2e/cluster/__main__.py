@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import builds, gpus, images, local, nodes, provider, report
+from . import builds, gpus, images, local, provider, report
 from .say import say
 from .settings import NODES, ROOT, ClusterError, node_named
 
@@ -34,19 +34,16 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _node(args: argparse.Namespace) -> None:
-    node = node_named(args.node)
     with local.alone():
-        if args.action == "stop":
-            nodes.stop(node, keep_pods=args.keep_pods)
-            say(f"{node.name} is stopped; the API server calls it NotReady after 40 to 50 s")
-        else:
-            nodes.start(node)
-            nodes.wait_ready(node)
-            say(f"{node.name} is Ready")
+        provider.node(args.action, node_named(args.node), keep_pods=args.keep_pods)
+    if args.action == "stop":
+        say(f"{args.node} is stopped; the API server calls it NotReady after 40 to 50 s")
+    else:
+        say(f"{args.node} is Ready")
 
 
 def _gpus(args: argparse.Namespace) -> None:
-    gpus.give(args.node, args.count, args.product, args.memory)
+    provider.give_gpus(node_named(args.node), args.count, args.product, args.memory)
     say(f"{args.node} offers {args.count} GPUs")
 
 
@@ -54,11 +51,8 @@ def _image(args: argparse.Namespace) -> None:
     context = Path(args.context).resolve()
     dockerfile = Path(args.file).resolve() if args.file else context / "Dockerfile"
     order = images.Order(args.tag, dockerfile, context, args.target)
-    digest = images.build(order)
-    if not args.no_load:
-        with local.alone():
-            images.load(args.tag, tuple(node_named(n) for n in args.node) or NODES)
-    print(f"{args.tag} {digest}")
+    only = tuple(node_named(name) for name in args.node) or NODES
+    print(f"{args.tag} {provider.image(order, only, load=not args.no_load)}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,39 +31,41 @@ class Component:
     ldflags: str = ""
     module: str = ""
     files: tuple[str, ...] = ()
+    pins: str = ""  # the folder of its go.mod, if another than its name says
 
     @property
     def folder(self) -> Path:
-        return HERE / "modules" / self.name
+        return HERE / "modules" / (self.pins or self.name)
 
 
 _VERSION = "k8s.io/component-base/version"
+
+_KUBERNETES = " ".join(
+    f"-X {_VERSION}.{key}={value}"
+    for key, value in (
+        ("gitVersion", f"v{KUBERNETES_VERSION}"),
+        ("gitMajor", KUBERNETES_VERSION.split(".")[0]),
+        ("gitMinor", KUBERNETES_VERSION.split(".")[1]),
+    )
+)
+_COMMANDS = "k8s.io/kubernetes/cmd"
 
 COMPONENTS = {
     component.name: component
     for component in (
         Component(
             "kubernetes",
-            tuple(
-                f"k8s.io/kubernetes/cmd/{name}"
-                for name in (
-                    "kube-apiserver",
-                    "kube-controller-manager",
-                    "kube-scheduler",
-                    "kubelet",
-                    "kube-proxy",
-                    "kubectl",
-                )
+            (
+                f"{_COMMANDS}/kube-apiserver",
+                f"{_COMMANDS}/kube-controller-manager",
+                f"{_COMMANDS}/kube-scheduler",
+                f"{_COMMANDS}/kubelet",
+                f"{_COMMANDS}/kube-proxy",
             ),
-            ldflags=" ".join(
-                f"-X {_VERSION}.{key}={value}"
-                for key, value in (
-                    ("gitVersion", f"v{KUBERNETES_VERSION}"),
-                    ("gitMajor", KUBERNETES_VERSION.split(".")[0]),
-                    ("gitMinor", KUBERNETES_VERSION.split(".")[1]),
-                )
-            ),
+            ldflags=_KUBERNETES,
         ),
+        # By itself, since kind brings the rest and this takes a minute instead of six.
+        Component("kubectl", (f"{_COMMANDS}/kubectl",), ldflags=_KUBERNETES, pins="kubernetes"),
         Component("coredns", ("github.com/coredns/coredns",)),
         Component(
             "kuberay",
@@ -73,10 +75,11 @@ COMPONENTS = {
         ),
         Component("helm", ("helm.sh/helm/v3/cmd/helm",)),
         Component("versitygw", ("github.com/versity/versitygw/cmd/versitygw",)),
+        Component("kind", ("sigs.k8s.io/kind",)),
         Component("kwok", ("sigs.k8s.io/kwok/cmd/kwok",)),
     )
 }
-FOR_UP = ("kubernetes", "coredns", "kuberay", "helm")
+FOR_UP = ("kubernetes", "kubectl", "coredns", "kuberay", "helm")
 
 
 def component(name: str) -> Component:
@@ -178,7 +181,7 @@ def _megabytes(folder: Path) -> int:
 def link_tools(folder: Path) -> None:
     """Put kubectl and helm where ``up`` tells a person to find them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, tool in (("kubernetes", "kubectl"), ("helm", "helm")):
+    for name, tool in (("kubectl", "kubectl"), ("helm", "helm")):
         link = folder / tool
         link.unlink(missing_ok=True)
         os.symlink(program(name, tool), link)

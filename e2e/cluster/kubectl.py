@@ -13,7 +13,7 @@ from .shell import Words, run
 
 def kubectl(*words: str | Path, stdin: str | None = None, seconds: float = 60) -> str:
     command: Words = [
-        builds.program("kubernetes", "kubectl"),
+        builds.program("kubectl", "kubectl"),
         f"--kubeconfig={admin_kubeconfig()}",
         f"--request-timeout={seconds:.0f}s",
         *words,

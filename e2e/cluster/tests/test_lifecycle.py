@@ -72,6 +72,21 @@ def test_pods_live_on_when_only_kubelet_and_runtime_die() -> None:
     kubectl("delete", "pod", "unattended", "--force", "--grace-period=0")
 
 
+def test_up_starts_what_died_and_leaves_the_rest_alone() -> None:
+    tools.apply(_NAMESPACE, pod("bystander", {"weft.dev/node": "gpu"}))
+    tools.wait_ready(_NAMESPACE, "pod/bystander")
+    victims = ["kube-scheduler", "coredns", "kuberay-operator", "weft-cpu-kubelet"]
+    others = [name for name in local.daemons() if name not in victims]
+    before = {name: processes.identity(name) for name in others}
+    for name in victims:
+        processes.stop(name, grace=0)
+    command("up")
+    assert {name: processes.identity(name) for name in others} == before
+    assert all(processes.runs(name) for name in victims)
+    assert tools.get(_NAMESPACE, "pod/bystander")["status"]["phase"] == "Running"
+    kubectl("delete", "pod", "bystander", "--force", "--grace-period=0")
+
+
 def test_up_works_after_everything_was_killed() -> None:
     tools.apply(_NAMESPACE, pod("doomed", {"weft.dev/node": "cpu"}))
     tools.wait_ready(_NAMESPACE, "pod/doomed")

@@ -103,7 +103,7 @@ def test_each_component_is_pinned_and_its_pins_are_small(name: str) -> None:
     assert (
         (component.folder / "go.mod")
         .read_text()
-        .startswith(f"module weft.dev/e2e/cluster/{name}\n")
+        .startswith(f"module weft.dev/e2e/cluster/{component.folder.name}\n")
     )
     assert len(builds.key(component)) == 16
 
