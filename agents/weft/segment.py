@@ -59,6 +59,8 @@ class Segment(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     tools: list[ToolTrace] = []
     notes: dict[str, Any] = {}
     """What the agent itself recorded with `ctx.record(name, value)`."""
+    wrote: list[str] = []
+    """Names of the row's fields (`row.data`) that this hop set."""
 
 
 encode_segment = msgspec.msgpack.Encoder().encode

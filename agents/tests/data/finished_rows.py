@@ -82,6 +82,7 @@ def trace(number: int, *, hops: int = 4) -> list[Segment]:
                     message=hop,
                 )
             ]
+        segment.wrote = {"validator": ["verdict"], "metadata": ["score"]}.get(step, [])
         segments.append(segment)
     return segments
 

@@ -75,6 +75,7 @@ _SEGMENT = pa.struct(
         ("models", pa.list_(_MODEL)),
         ("tools", pa.list_(_TOOL)),
         ("notes", _text),
+        ("wrote", pa.list_(_text)),
     ]
 )
 
@@ -236,6 +237,7 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         models,
         tools,
         notes,
+        wrote,
     ) = _columns(segments, Segment)
     flat = _struct(
         _SEGMENT,
@@ -248,6 +250,7 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         _lists(models, _models([call for calls in models for call in calls])),
         _lists(tools, _tool_traces([call for calls in tools for call in calls])),
         _json_texts(notes),
+        _lists(wrote, _texts([name for names in wrote for name in names])),
     )
     return _lists(traces, flat)
 
