@@ -87,7 +87,7 @@ def drawn(problem: dict[str, Any], parts: dict[str, Any], chance: Random) -> dic
         "mood": chance.choice(parts["moods"]),
         "hindrance": chance.choice(parts["hindrances"]),
         "channel": chance.choice(parts["channels"]),
-        "turns": chance.choices(list(TURNS), list(TURNS.values()))[0],
+        "answers": chance.choices(list(TURNS), list(TURNS.values()))[0],
     }
 
 

@@ -114,7 +114,8 @@ def arguments_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     try:
         model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra=extra), **fields)
     except Exception as error:
-        raise ToolError(f"its parameters have no JSON schema: {error}") from None
+        problem = str(error).splitlines()[0]
+        raise ToolError(f"its parameters have no JSON schema: {problem}") from None
     for parameter_name, field in model.model_fields.items():
         field.description = field.description or told.get(parameter_name)
     model.model_rebuild(force=True)
