@@ -101,6 +101,9 @@ class HeadActor:
         if self._head is not None:
             self._head.drain()
 
+    async def pid(self) -> int:
+        return os.getpid()
+
     async def stop(self) -> None:
         if self._head is not None:
             self._head.stop()

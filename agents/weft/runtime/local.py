@@ -46,10 +46,13 @@ class LocalRun:
         self._head_run: Any = None
         self._runs: dict[Any, str] = {}
         self._actors: dict[str, Any] = {}
+        self.over = False
+        """The head has ended, and `status` gave the final one (`finished` or not: a run that was
+        drained or stopped ends without being either)."""
 
     def __enter__(self) -> LocalRun:
-        _start_ray(self.plan.pipeline, self._import_from)
         try:
+            _start_ray(self.plan.pipeline, self._import_from)
             self._start_actors()
         except BaseException:
             ray.shutdown()
@@ -73,6 +76,7 @@ class LocalRun:
         Raises `RunFailed` when a part cannot go on."""
         done, _ = ray.wait([self._head_run, *self._runs], num_returns=1, timeout=0)
         if self._head_run in done:
+            self.over = True
             return _final(self._head_run)
         for run in done:
             if line := ray.get(run):
@@ -92,8 +96,9 @@ class LocalRun:
         self._head.stop.remote()
 
     def pids(self) -> dict[str, int]:
-        """Process id of each agent and writer that is up, by name."""
-        asked = {actor.pid.remote(): name for name, actor in self._actors.items()}
+        """Process id of the head and of each agent and writer that is up, by name."""
+        actors = {HEAD: self._head, **self._actors}
+        asked = {actor.pid.remote(): name for name, actor in actors.items()}
         done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASK_TIMEOUT)
         return {asked[ref]: ray.get(ref) for ref in done}
 
@@ -139,6 +144,7 @@ def _start_ray(pipeline: str, import_from: Sequence[Path]) -> None:
     if path:
         os.environ["PYTHONPATH"] = path
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    logging.getLogger("ray").setLevel(logging.ERROR)  # Notices about its own set-up, not a run's.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started = time.monotonic()

@@ -1,0 +1,119 @@
+"""A whole pipeline on an embedded Ray, with its processes killed under it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from weft.runtime.local import LocalRun
+from weft.runtime.status import Status
+from weft_api.load import load
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+AGENTS = '''
+import asyncio
+from weft import Agent, ChatMessage
+
+class Slow(Agent):
+    """Takes its time, and writes down the steps that the row has come through."""
+    produces = frozenset({"steps"})
+
+    async def handle(self, row, ctx):
+        await asyncio.sleep(0.03)
+        row["steps"] = [*row.get("steps", []), f"{ctx.step}{ctx.hop}"]
+        row.messages.append(ChatMessage("assistant", f"hop {ctx.hop} in {ctx.step}"))
+        if row["index"] % 50 == 7:
+            raise ValueError("this row is poison")
+'''
+
+PIPELINE = """
+apiVersion: weft.dev/v1alpha1
+kind: SyntheticPipeline
+metadata: {{name: attacked}}
+spec:
+  source: {{generate: {{rows: {rows}}}}}
+  output: {{uri: ./out, commitInterval: 300ms}}
+  delivery: {{inFlightRows: 60, lease: 3s, maxAttempts: 2}}
+  flow:
+    entry: first
+    steps:
+    - {{name: first, next: [{{to: second}}]}}
+    - {{name: second, next: [{{to: $accept, when: "size(row.steps) >= 4"}}, {{to: first}}]}}
+---
+apiVersion: weft.dev/v1alpha1
+kind: AgentPool
+metadata: {{name: first}}
+spec: {{pipelineRef: {{name: attacked}}, agent: "slow_agents:Slow", replicas: 2, concurrency: 8}}
+---
+apiVersion: weft.dev/v1alpha1
+kind: AgentPool
+metadata: {{name: second}}
+spec: {{pipelineRef: {{name: attacked}}, agent: "slow_agents:Slow", concurrency: 16}}
+"""
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    (tmp_path / "slow_agents.py").write_text(AGENTS)
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(rows=600))
+    return tmp_path
+
+
+def test_every_row_is_committed_once_though_each_role_is_killed(manifests: Path) -> None:
+    plan = load([manifests / "pipeline.yaml"]).compile()
+    victims = ["first-0", "second-0", "writer-0", "weft-head"]
+    with LocalRun(plan, import_from=[manifests]) as run:
+        for number, victim in enumerate(victims):
+            _wait_for(run, committed=40 * (number + 1))
+            os.kill(run.pids()[victim], signal.SIGKILL)
+        status = _wait_for_end(run)
+    assert status.phase == "Succeeded", status
+    rows = DeltaTable(manifests / "out").to_pandas()
+    assert Counter(Counter(rows["id"]).values()) == {1: 600}
+    assert Counter(rows["status"]) == {"accepted": 588, "dead": 12}
+    assert status.rows.accepted == 588
+    assert status.rows.dead == 12
+    dead = rows[rows["status"] == "dead"]
+    assert all("ValueError: this row is poison (attempt 2 of 2)" in text for text in dead["reason"])
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(manifests: Path) -> None:
+    plan = load([manifests / "pipeline.yaml"]).compile()
+    with LocalRun(plan, import_from=[manifests]) as run:
+        before = _wait_for(run, committed=50)
+    with LocalRun(plan, import_from=[manifests]) as run:
+        status = _wait_for_end(run)
+    assert status.rows.resumed >= before.rows.accepted
+    assert status.rows.accepted + status.rows.dead == 600
+    rows = DeltaTable(manifests / "out").to_pandas()
+    assert Counter(Counter(rows["id"]).values()) == {1: 600}
+
+
+def _wait_for(run: LocalRun, *, committed: int) -> Status:
+    for status in _statuses(run):
+        if status.rows.accepted + status.rows.dead >= committed:
+            return status
+    raise AssertionError("the run ended early")
+
+
+def _wait_for_end(run: LocalRun) -> Status:
+    return list(_statuses(run))[-1]
+
+
+def _statuses(run: LocalRun):  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline:
+        status = run.status()
+        if status is not None:
+            yield status
+            if status.finished:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"no end in sight: {status}")
