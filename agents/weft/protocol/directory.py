@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from weft.protocol.view import Member, Role, View
+from weft.protocol.view import EMPTY_VIEW, Member, Role, View
 
 COUNTER_BITS = 24
 """Incarnation = directory generation << these bits + counter, so that they rise over restarts."""
@@ -25,6 +25,8 @@ class Joining(msgspec.Struct, array_like=True):
     incarnation: int = 0
     draining: bool = False
     weight: int = 1
+    view: View | None = None
+    """Of a process that comes back: the newest it has. Whoever is dead by it must stay so."""
 
 
 class Directory:
@@ -49,6 +51,8 @@ class Directory:
         self.writer_partitions = writer_partitions
         self._opens = now + grace
         self._ticked = now
+        self._before = EMPTY_VIEW
+        """The newest view of a predecessor that somebody alive has acted on."""
         self._number = 0
         self._counter = 0
         self._members: dict[int, Member] = {}
@@ -70,7 +74,10 @@ class Directory:
         known = self._members.get(incarnation)
         if incarnation and known is None:
             of_predecessor = incarnation < self.generation << COUNTER_BITS
-            if not of_predecessor or now >= self._opens or self._taken() & set(partitions):
+            if not of_predecessor or now >= self._opens:
+                return None
+            self._heed(joining.view)
+            if self._before.is_dead(incarnation) or self._taken() & set(partitions):
                 return None
         elif not incarnation and joining.role == "writer":
             partitions = self._free_seat() if now >= self._opens else ()
@@ -96,6 +103,14 @@ class Directory:
             self._changed = True
         self._alive_until[incarnation] = now + self.lease
         return member
+
+    def _heed(self, view: View | None) -> None:
+        """A predecessor has declared processes dead, and some have acted on it: the sessions with
+        the dead are gone, so none of them may come back to life."""
+        if view is not None and view.version > self._before.version:
+            self._before = view
+            for incarnation in [i for i in self._members if view.is_dead(i)]:
+                self.leave(incarnation)
 
     def _taken(self) -> set[int]:
         return {p for member in self._members.values() for p in member.partitions}

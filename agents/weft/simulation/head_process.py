@@ -29,6 +29,7 @@ class HeadProcess(Process):
         self.directory: Directory | None = None
         self._rows: Iterator[int] | None = None
         self._next: int | None = None
+        self._done: set[int] = set()
         self._published = (0, 0)
 
     def start(self) -> None:
@@ -37,6 +38,8 @@ class HeadProcess(Process):
         schedule = world.schedule
         now = world.clock.now
         generation = world.table.claim_generation()
+        self._directory = self
+        self._done = set()
         self.directory = world.machines.directory(
             generation=generation,
             lease=LEASE,
@@ -84,9 +87,7 @@ class HeadProcess(Process):
 
     # what members ask
 
-    def heard(
-        self, process: Process, life: int, joining: Joining, version: tuple[int, int]
-    ) -> None:
+    def heard(self, process: Process, life: int, joining: Joining) -> None:
         """A process joins, or renews its lease: one call for both."""
         directory = self.directory
         assert directory is not None
@@ -98,9 +99,10 @@ class HeadProcess(Process):
             member = directory.join(joining, now)
         self._publish()
         view = directory.view(now)
+        version = joining.view.version if joining.view is not None else (0, 0)
         newer = view if view is not None and view.version > version else None
         if process.life == life:
-            self.world.network.call(self, process, process.answered, asked, member, newer)
+            self.world.network.call(self, process, process.answered, self, asked, member, newer)
 
     def drains(self, incarnation: int) -> None:
         assert self.directory is not None
@@ -119,11 +121,11 @@ class HeadProcess(Process):
         if view is None or view.version <= self._published:
             return
         self._published = view.version
-        self.viewed(view)
+        self.viewed(self, view)
         for member in view.members:
             process = self.world.network.by_incarnation.get(member.incarnation)
             if process is not None and process is not self:
-                self.world.network.call(self, process, process.viewed, view)
+                self.world.network.call(self, process, process.viewed, self, view)
 
     # the source
 
@@ -141,6 +143,7 @@ class HeadProcess(Process):
         now = world.clock.now
         for done in node.ended:
             world.oracle.told(self.incarnation, done)
+            self._done.add(done.row)
         node.ended.clear()
         while node.room():
             if self._rows is None:
@@ -150,7 +153,9 @@ class HeadProcess(Process):
             if row is None:
                 return
             known = row in node.outstanding
-            if row in world.buried:
+            if row in self._done:
+                pass
+            elif row in world.buried:
                 node.bury(row, encode_body(Body(row)), "its line is no JSON", now)
             else:
                 node.issue(row, encode_body(Body(row)), now, priority=(row * 7919) % 3)

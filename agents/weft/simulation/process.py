@@ -35,6 +35,8 @@ class Process:
         self.node: Node | None = None
         self.replaced = False
         """A successor has its place: once it learns that it is dead, it ends for good."""
+        self._directory: Process | None = None
+        """That has answered us last: no other's views count."""
         self._missed: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     # from outside
@@ -137,15 +139,18 @@ class Process:
     def beat(self) -> None:
         """Ask the directory to join, or to renew the lease."""
         head = self.world.head
-        version = self.node.view.version if self.node is not None else (0, 0)
-        self.world.network.call(
-            self, head, head.heard, self, self.life, self.joining(self.incarnation), version
-        )
+        joining = self.joining(self.incarnation)
+        if self.node is not None:
+            joining.view = self.node.view
+        self.world.network.call(self, head, head.heard, self, self.life, joining)
 
-    def answered(self, asked: int, member: Member | None, view: View | None) -> None:
+    def answered(
+        self, directory: Process, asked: int, member: Member | None, view: View | None
+    ) -> None:
         """The directory's answer to a process that had the incarnation `asked`."""
         if asked != self.incarnation:
             return
+        self._directory = directory
         if member is None:
             if asked:
                 self.fenced()
@@ -156,11 +161,11 @@ class Process:
             self.world.network.by_incarnation[self.incarnation] = self
             self.node = self.make_node(member)
         if view is not None:
-            self.viewed(view)
+            self.viewed(directory, view)
 
-    def viewed(self, view: View) -> None:
+    def viewed(self, directory: Process, view: View) -> None:
         node = self.node
-        if node is None:
+        if node is None or directory is not self._directory:
             return
         node.apply_view(view, self.world.clock.now)
         if node.fenced_off:

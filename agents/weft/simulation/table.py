@@ -59,17 +59,19 @@ class Seat:
         self.used = ticket
         self.lost: dict[Ticket, frozenset[int]] = {}
         """Tried, and not known to be in the table."""
+        self.arrived: set[int] = set()
+        """Rows of commits that were given up and came in after all."""
 
     def next(self, rows: Sequence[Finished]) -> Ticket:
         self.used = (self.used[0], self.used[1] + 1)
         self.lost[self.used] = frozenset(finished.row for finished in rows)
         return self.used
 
-    def found(self, ticket: Ticket) -> frozenset[int]:
-        """The rows of the commit that is the newest in the table. Raises `Superseded`."""
+    def found(self, ticket: Ticket) -> None:
+        """That of the commit that is the newest in the table. Raises `Superseded`."""
         if ticket not in self.lost:
             raise Superseded
+        if ticket != self.used:
+            self.arrived |= self.lost[ticket]
         self.landed = ticket
-        rows = self.lost[ticket]
         self.lost.clear()
-        return rows

@@ -14,13 +14,14 @@ from weft.simulation.machines import REAL, Machines
 from weft.simulation.network import Network
 from weft.simulation.oracle import Broken, Oracle, leftovers
 from weft.simulation.process import Process
-from weft.simulation.schedule import Fault, Schedule
+from weft.simulation.schedule import LONGEST, Fault, Schedule
 from weft.simulation.table import Table
 from weft.simulation.writer_process import WriterProcess
 
-ENDS_WITHIN = 150.0
-"""Seconds of calm in which every row must have ended and every process be at rest: a few times the
-longest chain of time-outs (lease, grace, a wait for segments, two censuses) and the work itself."""
+ENDS_WITHIN = 100.0
+"""Seconds of calm, besides the work itself one row after the other, in which every row must have
+ended and every process be at rest: a few times the longest chain of time-outs (lease, grace, a wait
+for segments, two censuses)."""
 LOOKS_EVERY = 0.5
 ZOMBIE_HEAD_LIVES = 2.0
 """Seconds that a replaced head goes on after it has woken: nobody tells it."""
@@ -122,7 +123,9 @@ class World:
             self.clock.after(fault.at, self._strike, fault)
         self.clock.after(self.schedule.calm, self._becalm)
         self.clock.after(LOOKS_EVERY, self._look)
-        self.clock.run(until=self.schedule.calm + ENDS_WITHIN)
+        schedule = self.schedule
+        work = schedule.rows * LONGEST * schedule.work * 2
+        self.clock.run(until=schedule.calm + ENDS_WITHIN + work)
         for process in self.processes.values():
             if isinstance(process, HeadProcess) and process.node is not None:
                 self.oracle.reissued += process.node.reissued

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 COMMITS_IN = 0.1
 """Mean seconds that a commit takes."""
 TRIES_AGAIN_AFTER = 0.3
-NOTHING: frozenset[int] = frozenset()
 
 
 class WriterProcess(Process):
@@ -56,17 +55,17 @@ class WriterProcess(Process):
         node = self.node
         if node is not None:
             for partition in node.due(self.world.clock.now):
-                self._commit(node, node.take_batch(partition), NOTHING)
+                self._commit(node, node.take_batch(partition))
         super().flush()
 
-    def _commit(self, node: WriterNode, batch: Batch, already: frozenset[int]) -> None:
+    def _commit(self, node: WriterNode, batch: Batch) -> None:
         """One attempt. What the store does, it does whether or not this process lives."""
         world = self.world
         partition = batch.partition
         seat = self._seats[partition]
-        left = [finished for finished in batch.rows if finished.row not in already]
+        left = [finished for finished in batch.rows if finished.row not in seat.arrived]
         if not left:
-            node.committed(batch, world.clock.now, already=already)
+            self._in(node, batch)
             return
         old = seat.landed
         new = seat.next(left)
@@ -86,7 +85,7 @@ class WriterProcess(Process):
                 world.struck["commit applied but reported as failed"] += 1
                 self.fire(life, self._failed, node, batch)
             else:
-                self.fire(life, self._answered, node, batch, already, new, found)
+                self.fire(life, self._answered, node, batch, new, found)
 
         if fault == "before":
             world.struck["commit failed before it was applied"] += 1
@@ -109,20 +108,25 @@ class WriterProcess(Process):
         self,
         node: WriterNode,
         batch: Batch,
-        already: frozenset[int],
         new: Ticket,
         found: Ticket,
     ) -> None:
         if node is not self.node:
             return
         try:
-            rows = self._seats[batch.partition].found(found)
+            self._seats[batch.partition].found(found)
         except Superseded:
             self.world.struck["commit of a superseded writer refused"] += 1
             self.fenced()
             return
         if found == new:
-            node.committed(batch, self.world.clock.now, already=already)
+            self._in(node, batch)
         else:
             self.world.struck["commit that was given up found in the table"] += 1
-            self._commit(node, batch, already | rows)
+            self._commit(node, batch)
+
+    def _in(self, node: WriterNode, batch: Batch) -> None:
+        arrived = self._seats[batch.partition].arrived
+        already = frozenset(finished.row for finished in batch.rows if finished.row in arrived)
+        arrived -= already
+        node.committed(batch, self.world.clock.now, already=already)
