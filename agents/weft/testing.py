@@ -19,12 +19,36 @@ import msgspec
 
 from weft.agent import Agent
 from weft.engines import make_engine
-from weft.engines.base import Engine
+from weft.engines.base import ChatRequest, ChatResult, Engine
 from weft.protocol.message import ENDS, Message
-from weft.row import Row, decode_row, encode_row
+from weft.row import ChatMessage, Row, decode_row, encode_row
 from weft.runtime.hops import Again, Hops, Identity, make_agent
 from weft.segment import Segment, decode_segment
 from weft_api.plan import Plan
+
+
+class Scripted(Engine):
+    """An engine that gives these replies in turn, and keeps what it was asked (`asked`).
+
+    A reply is a text, a whole message, or an exception to raise. One call more than there are
+    replies raises `AssertionError`.
+    """
+
+    model = "scripted"
+
+    def __init__(self, *replies: str | ChatMessage | Exception) -> None:
+        self.replies = list(replies)
+        self.asked: list[ChatRequest] = []
+
+    async def chat(self, request: ChatRequest) -> ChatResult:
+        self.asked.append(request)
+        if not self.replies:
+            raise AssertionError(f"no reply left for: {request.messages[-1].content[:200]}")
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        message = ChatMessage("assistant", reply) if isinstance(reply, str) else reply
+        return ChatResult(message=message, model=self.model, prompt_tokens=1, completion_tokens=1)
 
 
 class Walked(msgspec.Struct):

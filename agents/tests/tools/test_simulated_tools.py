@@ -7,39 +7,18 @@ import logging
 
 import pytest
 
-from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError
+from weft.engines.base import Engine, EngineError
 from weft.llm import LLM
 from weft.loading import LoadError
 from weft.prompts.render import Prompts
 from weft.row import ChatMessage, Row, ToolCall
+from weft.testing import Scripted
 from weft.tools.make import make_tools
 from weft.tools.toolbox import Toolbox
 from weft_api.pipeline import Tool as ToolSpec
 from weft_api.plan import Prompt
 
 STATE = {"type": "object", "properties": {"state": {"enum": ["open", "sent"]}}}
-
-
-class Scripted(Engine):
-    """Answers with given texts, and keeps what it was asked."""
-
-    model = "scripted"
-
-    def __init__(self, *replies: str | Exception) -> None:
-        self.replies = list(replies)
-        self.asked: list[ChatRequest] = []
-
-    async def chat(self, request: ChatRequest) -> ChatResult:
-        self.asked.append(request)
-        reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return ChatResult(
-            message=ChatMessage("assistant", reply),
-            model=self.model,
-            prompt_tokens=1,
-            completion_tokens=1,
-        )
 
 
 def spec(prompt: str | None = None, **simulated: object) -> ToolSpec:
