@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from weft_api.base import FREE_OBJECT, Model, Rule
 from weft_api.patterns import DATA_KEY, URL
-from weft_api.scalars import Duration, Fraction, ObjectName, Text
+from weft_api.scalars import Duration, Fraction, ObjectName, Span, Text
 
 
 class ApiKeyRef(Model):
@@ -77,8 +77,8 @@ class OpenAIEngine(Model):
         description="Most calls that one agent starts in a minute.",
         examples=[3000],
     )
-    timeout: Duration = Field(
-        default=Duration("120s"), description="Longest that one call may take.", examples=["120s"]
+    timeout: Span = Field(
+        default=Span("120s"), description="Longest that one call may take.", examples=["120s"]
     )
 
 

@@ -11,7 +11,7 @@ from weft_api.flow import FlowSpec
 from weft_api.kubernetes import PodFields
 from weft_api.meta import Resource
 from weft_api.patterns import DATA_KEY, RELEASE, TOOL
-from weft_api.scalars import Duration, Name, ObjectName, PythonPath, Quantity, Text
+from weft_api.scalars import Name, ObjectName, PythonPath, Quantity, Span, Text
 from weft_api.source import OutputSpec, SourceSpec, StorageSpec
 from weft_api.status import PipelineStatus
 
@@ -122,14 +122,14 @@ class DeliverySpec(Model):
         description="Most bytes of rows under way at once.",
         examples=["256Mi"],
     )
-    lease: Duration = Field(
-        default=Duration("10s"),
+    lease: Span = Field(
+        default=Span("10s"),
         description="An agent that has not been heard of for so long is taken for dead, and its "
         "rows go on elsewhere.",
         examples=["10s"],
     )
-    handler_timeout: Duration = Field(
-        default=Duration("10m"),
+    handler_timeout: Span = Field(
+        default=Span("10m"),
         description="Longest that an agent may take over one row; then the attempt has failed.",
         examples=["10m"],
     )

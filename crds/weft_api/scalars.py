@@ -52,6 +52,32 @@ class Duration(str):
         return {"type": "string", "pattern": DURATION, "maxLength": 32}
 
 
+class Span(Duration):
+    """A duration that is longer than nothing."""
+
+    __slots__ = ()
+
+    @classmethod
+    def _parse(cls, value: Any) -> Span:
+        span = cls(super()._parse(value))
+        if span.seconds > 0:
+            return span
+        raise PydanticCustomError("duration", "is no time at all; write one such as 500ms or 5s")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        rule = {
+            "rule": "self.matches('[1-9]')",
+            "message": "must be longer than nothing, such as 5s",
+        }
+        return {
+            **super().__get_pydantic_json_schema__(schema, handler),
+            "x-kubernetes-validations": [rule],
+        }
+
+
 class Quantity(str):
     """An amount as Kubernetes writes it: `256Mi`, `0.5`, `80Gi`, or a bare number."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from weft_api.base import Model, Rule, immutable
 from weft_api.patterns import ABSOLUTE
-from weft_api.scalars import Condition, Duration, ObjectName
+from weft_api.scalars import Condition, ObjectName, Span
 
 NEW_PIPELINE = "make a pipeline of another name"
 
@@ -119,8 +119,8 @@ class OutputSpec(Model):
         examples=["s3://bucket/support"],
         json_schema_extra=immutable("the output cannot change", NEW_PIPELINE),
     )
-    commit_interval: Duration = Field(
-        default=Duration("5s"),
+    commit_interval: Span = Field(
+        default=Span("5s"),
         description="How often finished rows are committed.",
         examples=["5s"],
     )

@@ -34,7 +34,7 @@ def in_words(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str, s
         fix = _retype(kind, value) or _example(model, path, verb="write")
         return path, f"must be {_KIND_WORDS[kind]}, not {describe(value)}", fix
     if kind == "literal_error":
-        allowed = [str(item) for item in get_args(_bare(_type_at(model, path)))]
+        allowed = [str(item) for item in get_args(bare(_type_at(model, path)))]
         return path, f"{describe(value)} is not possible here", did_you_mean(str(value), allowed)
     if kind == "string_pattern_mismatch":
         if ctx.get("pattern") == TARGET and str(value).startswith("$"):
@@ -126,16 +126,16 @@ def _type_at(model: type[BaseModel], path: Path) -> Any:
     """The type that stands at a path; None where the schema does not say."""
     found: Any = model
     for part in path:
-        found = _bare(found)
+        found = bare(found)
         if isinstance(part, int):
             found = get_args(found)[0] if get_origin(found) is list else None
         else:
             fields = {info.alias or name: info for name, info in _fields_of(found).items()}
             found = fields[part].annotation if part in fields else None
-    return _bare(found)
+    return bare(found)
 
 
-def _bare(annotation: Any) -> Any:
+def bare(annotation: Any) -> Any:
     """Without `Annotated` and `| None`."""
     while True:
         if get_origin(annotation) is typing.Annotated:

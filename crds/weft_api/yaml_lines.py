@@ -50,8 +50,9 @@ class _Loader(yaml.SafeLoader):
 
 def read_documents(text: str) -> Iterator[Document]:
     """The documents of a YAML text, empty ones left out. Raises `YamlError`."""
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         while loader.check_node():
             document = Document(None)
             reader = _Reader(loader, document.lines)
@@ -65,13 +66,13 @@ def read_documents(text: str) -> Iterator[Document]:
         line = mark.line + 1 if mark else 1
         raise YamlError(line, *_in_words(error)) from None
     except yaml.YAMLError as error:
-        raise YamlError(
-            1, f"is no YAML: {str(error).splitlines()[0]}", "save it as UTF-8 text"
-        ) from None
+        problem = f"is no YAML: {str(error).splitlines()[0]}"
+        raise YamlError(_line_of(error, text), problem, "remove what is no text") from None
     except RecursionError:
         raise YamlError(1, "is nested too deeply", f"keep to {MAX_DEPTH} levels") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 class _Reader:
@@ -112,6 +113,12 @@ class _Reader:
             self.lines[(*path, key)] = line
             value[key] = self.read(item, (*path, key))
         return value
+
+
+def _line_of(error: yaml.YAMLError, text: str) -> int:
+    """The line of an unreadable character, which PyYAML gives by its position."""
+    position = getattr(error, "position", 0)
+    return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
 
 
 def _in_words(error: yaml.MarkedYAMLError) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from weft_api.errors import ManifestError
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
+from weft_api.validation.bounds import bound_faults
 from weft_api.validation.conditions import condition_faults
 from weft_api.validation.flow import flow_faults
 from weft_api.validation.known import Known
@@ -28,6 +29,7 @@ def faults(
     """Everything that is wrong, one resource after the other."""
     exact = [
         *uri_faults(pipeline),
+        *bound_faults(pipeline),
         *flow_faults(pipeline),
         *condition_faults(pipeline, pools, known),
         *reference_faults(pipeline, pools, known, prompt_texts or {}),
