@@ -1,0 +1,57 @@
+"""Which commands there are. Each lives in the module of its name and is imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import click
+
+_COMMANDS = {
+    "run": "Run a pipeline on this machine.",
+    "validate": "Check manifests, agents and source, without running anything.",
+    "show": "Show a row as a dialogue, with its path through the agents.",
+    "export": "Write accepted rows as JSONL, Parquet or a Hugging Face folder.",
+    "bench": "Measure the runtime on this machine.",
+    "version": "Print the version.",
+}
+_ELSEWHERE = {"bench": "weft.bench"}
+"""Commands that are defined outside of `weft.cli`; shown where that module is installed."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in _COMMANDS if _is_there(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS or not _is_there(cmd_name):
+            return None
+        module = importlib.import_module(_ELSEWHERE.get(cmd_name, f"weft.cli.{cmd_name}"))
+        command = getattr(module, "command", None)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`weft COMMAND --help` has examples. --traceback, anywhere, shows Python's own report "
+    "of an error.",
+)
+def cli() -> None:
+    """Synthetic-data pipelines as decentralised LLM agents.
+
+    \b
+    weft validate examples/support        # is it right?
+    weft run examples/support             # manifests in, dataset out
+    weft show examples/support/out        # look at a row
+    weft export examples/support/out data.jsonl
+    """
+
+
+def _is_there(name: str) -> bool:
+    return name not in _ELSEWHERE or importlib.util.find_spec(_ELSEWHERE[name]) is not None

@@ -1,0 +1,103 @@
+"""All that can go wrong before a run starts, found before Ray is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from weft.cli import engines
+from weft.cli.checks import Checked, check, read
+from weft.cli.refused import Refused, parted
+from weft.data.errors import OutputError
+from weft.data.storage import from_environment, local_path
+from weft.data.table import OutputTable
+from weft_api.errors import ManifestErrors
+from weft_api.load import Manifests, located
+from weft_api.plan import Plan
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for besides the manifests."""
+
+    output: str | None = None
+    limit: int | None = None
+    engine: engines.Flags | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start."""
+
+    checked: Checked
+    done: dict[str, int]
+    """Rows found committed, by status."""
+    complete: bool
+    """Every row of the source is among them: nothing is left to do."""
+
+    @property
+    def plan(self) -> Plan:
+        return self.checked.plan
+
+
+def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Prepared:
+    """Checks everything and makes the output, if there is none yet.
+
+    Raises `ManifestErrors` and `Refused`."""
+    manifests = read(paths, pipeline)
+    if wishes.output is not None:
+        manifests = _with_output(manifests, wishes.output)
+    if wishes.engine is not None:
+        manifests = engines.put_in_place(manifests, wishes.engine)
+    checked = check(manifests)
+    if wishes.limit is not None:
+        source = checked.plan.source.model_copy(update={"limit": wishes.limit})
+        plan = checked.plan.model_copy(update={"source": source})
+        checked = replace(checked, plan=plan)
+    pools = [pool for pool in manifests.pools if pool.spec.replicas]
+    if faults := engines.unavailable(pools, by_flag=wishes.engine is not None):
+        raise ManifestErrors(located(faults, manifests.origins))
+    return _opened(checked, by_flag=wishes.output is not None)
+
+
+def _with_output(manifests: Manifests, uri: str) -> Manifests:
+    path = local_path(uri)
+    spec = manifests.pipeline.spec
+    output = spec.output.model_copy(update={"uri": uri if path is None else str(path)})
+    spec = spec.model_copy(update={"output": output})
+    return replace(manifests, pipeline=manifests.pipeline.model_copy(update={"spec": spec}))
+
+
+def _opened(checked: Checked, *, by_flag: bool) -> Prepared:
+    plan = checked.plan
+    try:
+        table = OutputTable.open(
+            plan.output.uri,
+            from_environment(os.environ),
+            pipeline=plan.pipeline,
+            uid=plan.uid,
+            partitions=plan.delivery.writers,
+            source=checked.source.fingerprint,
+        )
+        try:
+            done = table.counts()
+            complete = _is_complete(checked, table, sum(done.values()))
+        finally:
+            table.close()
+    except OutputError as error:
+        problem, fix = parted(str(error), "choose another place with --output")
+        if by_flag:
+            raise Refused(f"--output: {problem}; {fix}") from None
+        pipeline = checked.manifests.pipeline
+        fault = pipeline.fault(("spec", "output", "uri"), problem, fix)
+        raise ManifestErrors(located([fault], checked.manifests.origins)) from None
+    return Prepared(checked, done, complete)
+
+
+def _is_complete(checked: Checked, table: OutputTable, done: int) -> bool:
+    """Looked up row by row, but only where the counts allow it: the source may have changed."""
+    rows = checked.rows
+    if rows is None or done < rows:
+        return False
+    committed = table.committed()
+    return all(row in committed for row in range(rows))

@@ -1,0 +1,216 @@
+"""Driving a run on this machine: start, watch, end in order on Ctrl-C, sum up."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from weft.cli.live import LiveView
+from weft.cli.prepare import Prepared, Wishes, prepare
+from weft.cli.progress import Meter
+from weft.cli.refused import FAILED, Refused
+from weft.cli.summary import summary
+from weft.cli.views import JsonView, PlainView, View, blank_status
+from weft.runtime.status import RowCounts, Status
+
+if TYPE_CHECKING:
+    from weft.runtime.local import LocalRun
+
+POLL = 0.25
+STOP_TIMEOUT = 10.0
+"""Seconds that the head has to end after a second Ctrl-C."""
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal that came before there was anything to drain."""
+
+
+def run(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes, *, view: str) -> int:
+    """The whole command. Returns the exit code; raises `ManifestErrors` and `Refused`."""
+    prepared = prepare(paths, pipeline, wishes)
+    console = Console(highlight=False)
+    if prepared.complete:
+        _tell_complete(prepared, console, view)
+        return 0
+    shown = _view(view, console, prepared)
+    with _Stops() as stops:
+        final, failure = _drive(prepared, shown, stops)
+    if view != "json" and final is not None:
+        console.print(summary(final, prepared.done))
+    if failure:
+        raise Refused(f"run: {failure}", code=FAILED)
+    if stops.count and not (final and final.finished):
+        return 128 + stops.signum
+    return 0
+
+
+def _view(kind: str, console: Console, prepared: Prepared) -> View:
+    if kind == "json":
+        return JsonView(sys.stdout, prepared.plan)
+    if kind == "live" and console.is_terminal:
+        return LiveView(console, prepared.checked)
+    return PlainView(sys.stdout)
+
+
+def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None, str]:
+    """The last status, if there was one, and why the run failed, or ""."""
+    if any(prepared.done.values()):
+        view.say(f"{sum(prepared.done.values()):,} rows were done before; going on with the rest")
+    view.starting("starting Ray")
+    watch = _Watch(prepared, view, stops)
+    with _log_file() as log:
+        try:
+            from weft.runtime.local import LocalRun, RunFailed
+
+            try:
+                with LocalRun(prepared.plan, import_from=prepared.checked.import_from) as started:
+                    view.starting("starting the head and the agents")
+                    stops.starting = False
+                    watch.until_over(started)
+                    view.starting("ending the agents")
+            except RunFailed as error:
+                return watch.last, str(error)
+        except _Stopped:
+            view.say("Stopped before the first row. The same command starts again.")
+        except (RuntimeError, OSError, TimeoutError) as error:
+            # Ray's own failures to start; what it has to say about them is in its output.
+            told = " ".join(str(error).split())[:500] or type(error).__name__
+            return watch.last, f"Ray: {told}; see {log.keep()}"
+        finally:
+            view.close(watch.last)
+    final = watch.last
+    if final is not None and final.phase == "Failed":
+        return final, final.message or "the run failed, and the head does not say why"
+    return final, ""
+
+
+class _Watch:
+    """Shows statuses until the run is over; asks it to end when a signal has come."""
+
+    def __init__(self, prepared: Prepared, view: View, stops: _Stops) -> None:
+        self.last: Status | None = None
+        self._view = view
+        self._stops = stops
+        self._meter = Meter(prepared.plan)
+        self._asked = 0
+        self._give_up = math.inf
+
+    def until_over(self, run: LocalRun) -> None:
+        """Raises `RunFailed`."""
+        while True:
+            status = run.status()
+            if status is not None:
+                self.last = status
+                self._view.update(self._meter.take(status, time.monotonic()))
+            if run.over or time.monotonic() > self._give_up:
+                return
+            if self._stops.count > self._asked:
+                self._asked = self._stops.count
+                if status is None or status.phase == "Starting":
+                    return
+                self._ask(run, status)
+            time.sleep(POLL)
+
+    def _ask(self, run: LocalRun, status: Status) -> None:
+        if self._asked == 1:
+            run.drain()
+            self._view.say(_draining(status))
+        else:
+            run.stop()
+            self._give_up = time.monotonic() + STOP_TIMEOUT
+            self._view.say("Stopping. Rows that were under way are made again by the next run.")
+
+
+def _draining(status: Status) -> str:
+    return (
+        f"Draining: {status.rows.in_flight:,} rows under way end first. Ctrl-C again stops at once "
+        "and loses nothing either; the same command goes on later."
+    )
+
+
+def _tell_complete(prepared: Prepared, console: Console, view: str) -> None:
+    """There was nothing to do: the final status all the same."""
+    done = prepared.done
+    status = blank_status(prepared.plan, "Succeeded", "every row was done already")
+    status.rows = RowCounts(
+        total=prepared.checked.rows,
+        accepted=done["accepted"],
+        rejected=done["rejected"],
+        dead=done["dead"],
+        in_flight=0,
+        pending=0,
+        resumed=sum(done.values()),
+    )
+    if view == "json":
+        JsonView(sys.stdout, prepared.plan).close(status)
+        return
+    console.print(f"All {status.rows.resumed:,} rows were done already; nothing had to be started.")
+    console.print(summary(status, done))
+
+
+class _Stops:
+    """Counts SIGINT and SIGTERM while it is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.signum = 0
+        self.starting = True
+        """Nothing is under way yet: the first signal ends the command there and then."""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Stops:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._before[signum] = signal.signal(signum, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _take(self, signum: int, frame: FrameType | None) -> None:
+        self.count += 1
+        self.signum = signum
+        if self.starting:
+            raise _Stopped
+
+
+class _Log:
+    """What Ray's processes and libraries write to standard error, kept out of the view."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept = False
+
+    def keep(self) -> Path:
+        self.kept = True
+        return self.path
+
+
+@contextlib.contextmanager
+def _log_file() -> Iterator[_Log]:
+    """Standard error goes to a file, which is removed afterwards unless it is kept."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    handle, name = tempfile.mkstemp(prefix="weft-run-", suffix=".log")
+    log = _Log(Path(name))
+    os.dup2(handle, 2)
+    os.close(handle)
+    try:
+        yield log
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        if not log.kept:
+            log.path.unlink(missing_ok=True)
