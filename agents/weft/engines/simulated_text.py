@@ -22,7 +22,8 @@ MOST_IDENTIFIERS = 8
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English; the simulator counts all its tokens by it."""
 
-_IDENTIFIER = re.compile(r"#\d{3,}|\b[A-Z]{1,5}-\d{2,}\w*|\b[A-Z]{2,5}\d{3,}\b")
+# Begins with one set of characters, which `re` skips to quickly; `identifiers` does the rest.
+_IDENTIFIER = re.compile(r"[#A-Z][A-Z]{0,4}-?\d{2,}\w*")
 _NAME = re.compile(
     r"(?:[Nn]ame is|[Nn]ame:|[Cc]ustomer:|[Cc]ustomer|Dear|Hello,? I'm) ([A-ZÀ-Þ][^\W\d_]{2,})"
 )
@@ -92,26 +93,44 @@ def facts_of(messages: list[ChatMessage]) -> Facts:
     instructions = "\n".join(message.content[:MOST_CHARACTERS] for message in head)
     latest = "\n".join(message.content[:MOST_CHARACTERS] for message in reversed(recent))
     everything = instructions + "\n" + latest
-    identifiers = tuple(_IDENTIFIER.findall(f"{latest}\n{instructions}")[:MOST_IDENTIFIERS])
+    known = identifiers(f"{latest}\n{instructions}")
     named = _NAME.search(everything)
     words = content_words(latest)
     labelled = _LABELLED.search(instructions)
     story, wish = _STORY.search(instructions), _WISH.search(instructions)
     return Facts(
         topic=_topic(labelled[1] if labelled else "", latest or instructions),
-        identifier=identifiers[0] if identifiers else "",
+        identifier=known[0] if known else "",
         name=named[1] if named else "",
         result=told(messages[-1].content) if messages and messages[-1].role == "tool" else "",
         words=tuple(words[:12]),
         customer=_CUSTOMER.search(instructions.lower()) is not None
         and not (messages and messages[-1].role == "tool"),
-        identifiers=identifiers,
+        identifiers=known,
         story=story[1].strip() if story else "",
         wish=wish[1].strip(" .") if wish else "",
         instructions=head[0].content[:MOST_CHARACTERS].lower()
         if head and head[0].role == "system"
         else "",
     )
+
+
+def identifiers(text: str) -> tuple[str, ...]:
+    """What looks like a number of an order or the like: `#123`, `A-1042`, `RMA3321`; a few."""
+    found: list[str] = []
+    for match in _IDENTIFIER.finditer(text):
+        token, at = match[0], match.start()
+        if at and (text[at - 1].isalnum() or text[at - 1] in "_-"):
+            continue
+        if token[0] == "#":
+            fits = len(token) > 3 and token[1:].isdigit()
+        else:
+            fits = "-" in token or (len(token) > 4 and token[1].isalpha() and token[-3:].isdigit())
+        if fits and token not in found:
+            found.append(token)
+            if len(found) == MOST_IDENTIFIERS:
+                break
+    return tuple(found)
 
 
 def _topic(label: str, text: str) -> str:
