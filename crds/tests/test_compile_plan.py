@@ -272,4 +272,4 @@ def test_writing_out_a_default_changes_no_revision() -> None:
 def test_a_revision_outlives_releases() -> None:
     """A changed hash would roll every pool of every cluster when the operator is upgraded."""
     known = pool(image="agents:1", engine={"vllm": {"model": "m"}}, gpu={"count": 2})
-    assert revision(known, pipeline()) == "PINNED"
+    assert revision(known, pipeline()) == "f8e08c8b"

@@ -152,13 +152,19 @@ def test_faults_come_in_the_order_of_files_and_lines(folder: Path) -> None:
     assert places == ["pipeline.yaml:7", "pipeline.yaml:9", "pools.yml:4"]
 
 
-def test_merge_keys_and_anchors_work(folder: Path) -> None:
-    text = pool().replace("spec: {", "x-note: &x {concurrency: 9}\nspec: {<<: *x, ")
-    (folder / "pools.yml").write_text(OTHERS + text.replace("x-note: &x {concurrency: 9}\n", ""))
-    lines = faults([folder])
-    assert lines == [
-        f"{folder}/pools.yml:13: is no YAML: found undefined alias 'x'; correct the line"
-    ]
+def test_anchors_and_merge_keys_work(folder: Path) -> None:
+    text = pool().replace("metadata: {", "metadata: &meta {")
+    config = "config: {<<: *meta, more: *meta}"
+    text = text.replace("step: drafter", f"step: drafter, {config}")
+    (folder / "pools.yml").write_text(OTHERS + text)
+    (only,) = load([folder]).compile().pools
+    assert only.config == {"name": "drafter", "more": {"name": "drafter"}}
+
+
+def test_an_alias_of_nothing_is_refused(folder: Path) -> None:
+    (folder / "pools.yml").write_text(pool().replace("step: drafter", "step: *name"))
+    (line,) = faults(["pools.yml"])
+    assert line == "pools.yml:4: is no YAML: found undefined alias 'name'; correct the line"
 
 
 def test_dates_stay_text(folder: Path) -> None:
