@@ -107,3 +107,7 @@ def test_a_tools_version_names_its_definition() -> None:
     first, same = (make_tools([spec()], prompts)["lookup"].version for _ in range(2))
     other = make_tools([spec(result=STATE)], prompts)["lookup"].version
     assert first == same != other
+
+
+def test_a_busy_engine_is_no_failure_of_the_tool_that_it_plays() -> None:
+    assert make_tools([spec()], Prompts([]))["lookup"].timeout is None

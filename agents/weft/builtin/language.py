@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 MOST_READ = 5_000
 """Characters that are looked at."""
@@ -41,7 +42,8 @@ def guess_language(text: str) -> str:
         if letters and len(script.findall(text)) > letters * 0.2:
             return code
     words = _WORD.findall(text)
-    hits = {code: sum(word in common for word in words) for code, common in _WORDS.items()}
+    counted = Counter(words)
+    hits = {code: sum(counted[word] for word in common) for code, common in _WORDS.items()}
     best = max(hits, key=lambda code: hits[code])
     others = max(count for code, count in hits.items() if code != best)
     if len(words) < 3 or hits[best] < max(2, len(words) * 0.08) or hits[best] == others:

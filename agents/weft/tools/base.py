@@ -60,14 +60,15 @@ class Tool(ABC):
         parameters: dict[str, Any],
         *,
         version: str = "",
-        timeout: float = TIMEOUT,
+        timeout: float | None = TIMEOUT,
         max_result: int = MAX_RESULT,
     ) -> None:
         self.name = name
         self.version = version
         """Goes into the trace of each call."""
         self.timeout = timeout
-        """Seconds that one call may take."""
+        """Seconds that one call may take; None leaves it to the attempt's own limit
+        (`delivery.handlerTimeout`)."""
         self.max_result = max_result
         """Characters that one result may have."""
         self.definition: dict[str, Any] = {
