@@ -70,6 +70,7 @@ class Done(msgspec.Struct, array_like=True):
 
     row: int
     status: str
+    """`accepted`, `rejected`, `dead`; or "": it has arrived whole and waits to be committed."""
 
 
 class CensusAsk(msgspec.Struct, array_like=True, tag="ask"):

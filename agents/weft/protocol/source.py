@@ -25,6 +25,10 @@ ANSWER_WITHIN = 5.0
 """A census not answered by all members in these seconds is given up and held again."""
 
 
+MAX_UNCOMMITTED = 8192
+"""Rows that may wait at the writers besides those in flight: a commit must not stop the agents."""
+
+
 class Outstanding:
     """A row issued and not committed yet. `body` is kept so that it can be issued again."""
 
@@ -78,6 +82,7 @@ class SourceNode(Node):
         generation: int,
         max_rows: int,
         max_bytes: int,
+        max_uncommitted: int = MAX_UNCOMMITTED,
         seed: int = 0,
     ) -> None:
         """`generation`: higher than that of any source before (epochs start above theirs)."""
@@ -85,7 +90,10 @@ class SourceNode(Node):
         self.entry = entry
         self.max_rows = max_rows
         self.max_bytes = max_bytes
+        self.max_uncommitted = max_uncommitted
         self.outstanding: dict[int, Outstanding] = {}
+        self.arrived: set[int] = set()
+        """Outstanding rows that their writers have whole: no agent has work with them any more."""
         self.bytes = 0
         self.ended: list[Done] = []
         self.reissued = 0
@@ -105,7 +113,8 @@ class SourceNode(Node):
         """Whether one more row may be issued."""
         return (
             not self._adopting
-            and len(self.outstanding) < self.max_rows
+            and len(self.outstanding) - len(self.arrived) < self.max_rows
+            and len(self.arrived) < self.max_uncommitted
             and (self.bytes < self.max_bytes or not self.outstanding)
         )
 
@@ -136,6 +145,7 @@ class SourceNode(Node):
         before = set(self.view.by_incarnation)
         super().apply_view(view, now)
         if before - set(view.by_incarnation):
+            self.arrived.clear()
             self._ask_soon(now)
 
     def tick(self, now: float) -> None:
@@ -225,11 +235,13 @@ class SourceNode(Node):
             else:
                 # Adopted and lost before the reader has come by it: it will be issued as a new one.
                 del self.outstanding[row]
+                self.arrived.discard(row)
 
     def _issue_again(self, row: int, outstanding: Outstanding, now: float) -> None:
         outstanding.epoch = max(self._epoch, outstanding.epoch) + 1
         outstanding.issued = now
         self.reissued += 1
+        self.arrived.discard(row)
         self._send_row(row, outstanding, now)
 
     def _begin(self, row: int, outstanding: Outstanding, now: float) -> None:
@@ -262,6 +274,11 @@ class SourceNode(Node):
         outstanding.kept = self._dispatch(message, None, now)
 
     def _take_done(self, done: Done, now: float) -> None:
+        if not done.status:
+            if done.row in self.outstanding:
+                self.arrived.add(done.row)
+            return
+        self.arrived.discard(done.row)
         outstanding = self.outstanding.pop(done.row, None)
         if outstanding is not None:
             self.bytes -= len(outstanding.body or b"")

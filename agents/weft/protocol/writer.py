@@ -52,6 +52,10 @@ _Key = tuple[int, int]
 """Of a segment: its maker's incarnation, and its maker's number for it."""
 
 
+MAX_BATCH_BYTES = 64 << 20
+"""Bodies in one commit; a partition that has as many commits without waiting for its interval."""
+
+
 class _Pending:
     """A row that has reached its end; `tells` names the copy that its sender keeps."""
 
@@ -92,6 +96,7 @@ class WriterNode(Node):
         self.in_commit: dict[int, tuple[Batch, dict[int, _Pending]]] = {}
         self._segments: dict[int, dict[_Key, bytes]] = {}
         self._oldest: dict[int, float] = {}
+        self._bytes: dict[int, int] = {}
         self._numbers = 0
 
     def load(self) -> int:
@@ -109,16 +114,22 @@ class WriterNode(Node):
             and (
                 flush
                 or len(rows) >= self.max_batch
+                or self._bytes[partition] >= MAX_BATCH_BYTES
                 or now - self._oldest.get(partition, now) >= self.interval
             )
         ]
 
     def take_batch(self, partition: int) -> Batch:
-        """The oldest finished rows of the partition, at most `max_batch`."""
+        """The oldest finished rows of the partition, as many as one batch may have."""
         ready = self.ready[partition]
-        chosen = {row: ready[row] for row in list(ready)[: self.max_batch]}
-        for row in chosen:
-            del ready[row]
+        chosen: dict[int, _Pending] = {}
+        size = 0
+        for row in list(ready):
+            if len(chosen) >= self.max_batch or size >= MAX_BATCH_BYTES:
+                break
+            pending = chosen[row] = ready.pop(row)
+            size += len(pending.message.body)
+        self._bytes[partition] -= size
         self._numbers += 1
         batch = Batch(
             self._numbers, partition, [self._finish(row, kept) for row, kept in chosen.items()]
@@ -139,6 +150,8 @@ class WriterNode(Node):
         """The batch is surely not in the table: its rows wait for the next one."""
         _, chosen = self.in_commit.pop(batch.partition)
         self.ready[batch.partition] = {**chosen, **self.ready[batch.partition]}
+        size = sum(len(pending.message.body) for pending in chosen.values())
+        self._bytes[batch.partition] = self._bytes.get(batch.partition, 0) + size
 
     def idle(self) -> bool:
         return not (self.waiting or self.in_commit or any(self.ready.values()))
@@ -240,7 +253,10 @@ class WriterNode(Node):
         ready = self.ready[partition]
         if not ready:
             self._oldest[partition] = now
+            self._bytes[partition] = 0
         ready[row] = pending
+        self._bytes[partition] += len(pending.message.body)
+        self._tell_source(row, now)
 
     def _take_control(self, peer: int, control: Control, now: float) -> None:
         if not isinstance(control, CensusAsk):

@@ -57,6 +57,7 @@ class HeadProcess(Process):
             entry=schedule.entry,
             generation=generation,
             max_rows=schedule.max_rows,
+            max_uncommitted=schedule.max_rows,
             max_bytes=schedule.max_bytes,
             seed=schedule.seed,
         )

@@ -65,8 +65,9 @@ class Oracle:
 
     def issued(self, node: SourceNode) -> None:
         """A source has issued a row anew."""
-        if len(node.outstanding) > self.schedule.max_rows:
-            raise Broken(f"bound: {len(node.outstanding)} rows are outstanding")
+        on_the_way = len(node.outstanding) - len(node.arrived)
+        if on_the_way > self.schedule.max_rows:
+            raise Broken(f"bound: {on_the_way} rows are on their way")
 
     def watch(self, node: Node) -> None:
         """Now and then: what must hold at any moment."""
@@ -76,6 +77,8 @@ class Oracle:
             len(outstanding.body or b"") for outstanding in node.outstanding.values()
         ):
             raise Broken("bound: the source has lost count of its bytes")
+        if isinstance(node, SourceNode) and not node.arrived <= node.outstanding.keys():
+            raise Broken("bound: rows are counted as arrived that are not outstanding")
         if isinstance(node, AgentNode) and len(node.fence) > self.schedule.fence_rows:
             raise Broken(f"bound: the fence of {node.incarnation} has {len(node.fence)} rows")
 
