@@ -15,8 +15,8 @@ from weft_operator.api import Api
 from weft_operator.head_client import HeadClient
 from weft_operator.heads import Heads
 from weft_operator.health import Health, serve
-from weft_operator.leadership import Leadership
 from weft_operator.keyed_queue import KeyedQueue
+from weft_operator.leadership import Leadership
 from weft_operator.reconcile import Reconciler
 from weft_operator.settings import Settings
 from weft_operator.store import Store
@@ -113,17 +113,21 @@ async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Even
         stop_flag=stop,
     )
     tasks = [
-        asyncio.create_task(watching, name="watches"),
         asyncio.create_task(queue.run(), name="queue"),
         asyncio.create_task(heads.run(), name="heads"),
         asyncio.create_task(sweep.run(), name="sweep"),
     ]
+    # Kopf ends by ending all tasks that were not there when it began: let these begin first.
+    await asyncio.sleep(0)
+    watches = asyncio.create_task(watching, name="watches")
+    tasks.append(watches)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             if task.exception() is not None:
                 log.error("%s ended: %r", task.get_name(), task.exception())
-        return 0 if stop.is_set() else 1
+        # While it runs, signals are Kopf's: it ends by itself then, and quietly.
+        return 0 if watches in done and watches.exception() is None else 1
     finally:
         for task in reversed(tasks):
             task.cancel()
