@@ -34,7 +34,7 @@ SAMPLES = {
     patterns.URL: ["http://h:1/v1", "https://h"],
     patterns.RELEASE: ["2.60.0"],
     patterns.LABEL_VALUE: ["NVIDIA-H100-80GB-HBM3", "a"],
-    patterns.DURATION: ["0s", "5s", "1.5h", "1m30s", "200ms"],
+    patterns.DURATION: ["3ms", "5s", "1.5h", "1m30s", "200ms"],
     patterns.QUANTITY: ["0.5", "500m", "80Gi", "1E"],
 }
 JSON = st.recursive(
