@@ -58,8 +58,8 @@ class SimulatedTool(Tool):
         """`prompt` names a prompt of the pipeline to use instead of ours; its template gets `row`,
         `tool` (name, description, parameters), `arguments`, `result` (`result` as text) and
         `history` (earlier calls). `result` is the JSON schema of the answers."""
-        # No time-out of its own: waiting for a busy engine is no failure of the tool that is played,
-        # and must not turn up in a dialogue as one.
+        # No time-out of its own: waiting for a busy engine is no failure of the tool it plays, and
+        # must not turn up in a dialogue as one.
         super().__init__(name, description, parameters, timeout=None, **settings)
         self._prompts = prompts
         self._prompt = prompt
