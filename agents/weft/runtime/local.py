@@ -23,6 +23,7 @@ from weft_api.plan import Plan
 OBJECT_STORE_BYTES = 256 << 20
 ASK_TIMEOUT = 30.0
 """Seconds that the head has to answer; it may be starting again."""
+START_ATTEMPTS = 3
 END_TIMEOUT = 20.0
 """Seconds that the actors have to end by themselves when the run is over."""
 
@@ -148,13 +149,25 @@ def _start_ray(pipeline: str, import_from: Sequence[Path]) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started = time.monotonic()
-    ray.init(
-        address="local",
-        namespace=pipeline,
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-        num_cpus=1,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                address="local",
+                namespace=pipeline,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                num_cpus=1,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+            break
+        # Ray gives its processes 30 s to come up, which cannot be changed, and then raises a bare
+        # Exception; on a busy machine that is too short.
+        except Exception as error:
+            ray.shutdown()
+            if attempt == START_ATTEMPTS or "timed out" not in str(error):
+                told = " ".join(str(error).split()) or type(error).__name__
+                raise RunFailed(
+                    f"Ray does not start on this machine ({told}); free CPU or memory and try again"
+                ) from error
     logging.getLogger(__name__).debug("Ray is up after %.1f s", time.monotonic() - started)
