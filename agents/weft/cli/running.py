@@ -7,10 +7,8 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ from rich.console import Console
 from weft.cli.live import LiveView
 from weft.cli.prepare import Prepared, Wishes, prepare
 from weft.cli.progress import Meter
-from weft.cli.refused import FAILED, Refused
+from weft.cli.refused import FAILED, Refused, parted
 from weft.cli.summary import summary
 from weft.cli.views import JsonView, PlainView, View, blank_status
 from weft.runtime.status import RowCounts, Status
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from weft.runtime.local import LocalRun
 
 POLL = 0.25
+SEE_LOGS = "the processes' logs are in /tmp/ray/session_latest/logs"
 STOP_TIMEOUT = 10.0
 """Seconds that the head has to end after a second Ctrl-C."""
 
@@ -69,7 +68,7 @@ def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None
         view.say(f"{sum(prepared.done.values()):,} rows were done before; going on with the rest")
     view.starting("starting Ray")
     watch = _Watch(prepared, view, stops)
-    with _log_file() as log:
+    with _quiet_stderr():
         try:
             from weft.runtime.local import LocalRun, RunFailed
 
@@ -80,18 +79,14 @@ def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None
                     watch.until_over(started)
                     view.starting("ending the agents")
             except RunFailed as error:
-                return watch.last, str(error)
+                return watch.last, "; ".join(parted(str(error), SEE_LOGS))
         except _Stopped:
             view.say("Stopped before the first row. The same command starts again.")
-        except (RuntimeError, OSError, TimeoutError) as error:
-            # Ray's own failures to start; what it has to say about them is in its output.
-            told = " ".join(str(error).split())[:500] or type(error).__name__
-            return watch.last, f"Ray: {told}; see {log.keep()}"
         finally:
             view.close(watch.last)
     final = watch.last
     if final is not None and final.phase == "Failed":
-        return final, final.message or "the run failed, and the head does not say why"
+        return final, "; ".join(parted(final.message or "the head does not say why", SEE_LOGS))
     return final, ""
 
 
@@ -185,32 +180,17 @@ class _Stops:
             raise _Stopped
 
 
-class _Log:
-    """What Ray's processes and libraries write to standard error, kept out of the view."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.kept = False
-
-    def keep(self) -> Path:
-        self.kept = True
-        return self.path
-
-
 @contextlib.contextmanager
-def _log_file() -> Iterator[_Log]:
-    """Standard error goes to a file, which is removed afterwards unless it is kept."""
+def _quiet_stderr() -> Iterator[None]:
+    """Ray's libraries write to standard error past Python; it would tear the view apart."""
     sys.stderr.flush()
     before = os.dup(2)
-    handle, name = tempfile.mkstemp(prefix="weft-run-", suffix=".log")
-    log = _Log(Path(name))
-    os.dup2(handle, 2)
-    os.close(handle)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     try:
-        yield log
+        yield
     finally:
         sys.stderr.flush()
         os.dup2(before, 2)
         os.close(before)
-        if not log.kept:
-            log.path.unlink(missing_ok=True)
