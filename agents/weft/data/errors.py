@@ -1,4 +1,4 @@
-"""What can go wrong with source and output, as the runtime sees it."""
+"""What can go wrong with source, output and exports, as the runtime sees it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class Superseded(Exception):
 
 class SourceError(Exception):
     """The source as a whole cannot be used. The text is one line for the user."""
+
+
+class ExportError(Exception):
+    """The export cannot be made. The text is one line for the user."""

@@ -1,0 +1,305 @@
+"""From the output table to a dataset: JSON Lines, Parquet, or a folder for Hugging Face.
+
+Two passes, both streamed: the first counts what the rows say of themselves (types, provenance), the
+second writes. The destination appears when it is whole; a failure leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import IO, Any, Literal
+
+import fsspec
+import msgspec
+import pyarrow as pa
+import pyarrow.fs as arrow_fs
+import pyarrow.parquet as pq
+from deltalake.fs import DeltaStorageHandler
+
+from weft.data import shapes, survey
+from weft.data.card import CardFacts, card
+from weft.data.columns import STATUSES
+from weft.data.errors import ExportError, OutputError
+from weft.data.layout import Properties, open_existing
+from weft.data.readback import ActiveFile, active_files
+from weft.data.storage import (
+    StorageError,
+    absolute,
+    delta_options,
+    filesystem,
+    one_line,
+    shown,
+)
+from weft.data.survey import Survey
+
+ExportFormat = Literal["jsonl", "parquet", "huggingface"]
+SHARD_BYTES = 256 << 20
+"""Of Arrow data in one file of a Hugging Face folder."""
+_BATCH = 256
+_ROW_GROUP_BYTES = 32 << 20
+
+Progress = Callable[[int, int], None]
+"""Called with (rows written, rows in all) now and then."""
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What an export has left."""
+
+    rows: int
+    bytes: int
+    files: list[str]
+    survey: Survey
+    version: int
+    """Of the table: rows that were committed later are not in it."""
+
+
+def export(
+    uri: str,
+    destination: str,
+    format: ExportFormat,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    status: str = "accepted",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write the table's rows of one status to `destination`: a file, for `huggingface` a folder.
+
+    Both addresses are local paths or fsspec URIs. Rows stand in the order in which they were
+    committed. Raises `ExportError`, `OutputError` (one line each)."""
+    if status not in STATUSES:
+        raise ExportError(f"status {status!r}: must be one of {', '.join(STATUSES)}")
+    options = dict(storage_options or {})
+    with _Table(absolute(uri), options, status) as table:
+        found = Survey()
+        for batch in table.batches(survey.COLUMNS):
+            survey.take_in(found, batch)
+        columns = shapes.columns_of(found)
+        write = {"jsonl": _jsonl, "parquet": _parquet, "huggingface": _huggingface}.get(format)
+        if write is None:
+            raise ExportError(f"format {format!r}: must be jsonl, parquet or huggingface")
+        try:
+            with _destination(destination, options, overwrite) as target:
+                batches = _reported(table.batches(shapes.COLUMNS), found.rows, progress)
+                with_reason = status != "accepted"
+                target.mark = table.mark(status)
+                files = write(target, batches, columns, with_reason)
+                if format == "huggingface":
+                    facts = CardFacts(
+                        pipeline=table.pipeline,
+                        status=status,
+                        counts=table.counts(),
+                        survey=found,
+                        columns=columns,
+                        data_files=f"data/train-*-{target.mark}.parquet",
+                        table_version=table.version,
+                        weft_version=version("weft"),
+                    )
+                    files.append(target.write("/README.md", card(facts).encode()))
+        except (ExportError, OutputError):
+            raise
+        except OSError as error:
+            raise ExportError(
+                f"{shown(destination)}: cannot be written: {one_line(error, options)}"
+            ) from error
+    written = [target.place + name for name in files]
+    return Exported(found.rows, target.bytes, written, found, table.version)
+
+
+class _Table:
+    """The table at one version."""
+
+    def __init__(self, uri: str, options: dict[str, str], status: str) -> None:
+        self._table = open_existing(uri, options)
+        self.pipeline = Properties.of(self._table, uri).pipeline
+        self.version = self._table.version()
+        self._uri = uri
+        self._options = options
+        self._active = sorted(active_files(self._table), key=lambda file: file.path)
+        self._wanted = [file for file in self._active if file.status == status]
+        self._files: Any = None
+
+    def __enter__(self) -> _Table:
+        handler = DeltaStorageHandler(self._uri, delta_options(self._uri, self._options))
+        self._files = arrow_fs.PyFileSystem(handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files = None
+
+    def mark(self, status: str) -> str:
+        """Names the content. *Hazard:* `datasets.load_dataset` caches a folder by its last name
+        and the patterns in its card, not by its files: without a mark in the pattern it would give
+        an earlier export that had the same folder name."""
+        content = f"{self._table.metadata().id} {self.version} {status}"
+        return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+    def counts(self) -> dict[str, int]:
+        counts = dict.fromkeys(STATUSES, 0)
+        for file in self._active:
+            counts[file.status] += file.count(self._files)
+        return counts
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for file in self._wanted:
+            yield from self._of_file(file, columns)
+
+    def _of_file(self, file: ActiveFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            with self._files.open_input_file(file.path) as stream:
+                reader = pq.ParquetFile(stream)
+                yield from reader.iter_batches(_BATCH, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise OutputError(
+                f"{shown(self._uri)}: {file.path} cannot be read: {one_line(error, self._options)}"
+            ) from error
+
+
+def _reported(
+    batches: Iterator[pa.RecordBatch], total: int, progress: Progress | None
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += batch.num_rows
+        if progress is not None:
+            progress(done, total)
+
+
+# the destination
+
+
+class _Target:
+    """Files under a temporary place, which becomes the destination at the end."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, place: str) -> None:
+        self._fs = fs
+        self.place = place
+        self.bytes = 0
+        self.mark = ""
+        """Tells the files of one export from those of another."""
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        path = self.place + name
+        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self._fs.open(path, "wb") as stream:
+            yield stream
+            self.bytes += stream.tell()
+
+    def write(self, name: str, content: bytes) -> str:
+        with self.open(name) as stream:
+            stream.write(content)
+        return name
+
+
+@contextmanager
+def _destination(
+    destination: str, options: Mapping[str, str], overwrite: bool
+) -> Iterator[_Target]:
+    try:
+        fs, path = filesystem(destination, options)
+    except StorageError as error:
+        raise ExportError(str(error)) from None
+    path = path.rstrip("/")
+    if fs.exists(path):
+        if fs.exists(f"{path}/_delta_log"):
+            raise ExportError(f"{shown(destination)}: is a Delta table; choose another destination")
+        if not overwrite:
+            raise ExportError(
+                f"{shown(destination)}: exists already; choose another destination or overwrite it"
+            )
+    parent, _, name = path.rpartition("/")
+    making = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
+    target = _Target(fs, making)
+    try:
+        fs.makedirs(parent or "/", exist_ok=True)
+        yield target
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+        fs.mv(making, path, recursive=True)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            if fs.exists(making):
+                fs.rm(making, recursive=True)
+        raise
+    target.place = path
+
+
+# the formats
+
+
+def _jsonl(
+    target: _Target,
+    batches: Iterator[pa.RecordBatch],
+    columns: list[shapes.Column],
+    with_reason: bool,
+) -> list[str]:
+    with target.open("") as stream:
+        for batch in batches:
+            for row in batch.to_pylist():
+                stream.write(shapes.to_json(row, columns, with_reason=with_reason) + b"\n")
+    return [""]
+
+
+def _parquet(
+    target: _Target,
+    batches: Iterator[pa.RecordBatch],
+    columns: list[shapes.Column],
+    with_reason: bool,
+) -> list[str]:
+    schema = shapes.arrow_schema(columns, with_reason=with_reason)
+    with target.open("") as stream:
+        _write_file(stream, (shapes.to_arrow(batch, columns, schema) for batch in batches), schema)
+    return [""]
+
+
+def _huggingface(
+    target: _Target,
+    batches: Iterator[pa.RecordBatch],
+    columns: list[shapes.Column],
+    with_reason: bool,
+) -> list[str]:
+    schema = shapes.arrow_schema(columns, with_reason=with_reason)
+    typed = (shapes.to_arrow(batch, columns, schema) for batch in batches)
+    files: list[str] = []
+    first = next(typed, None)
+    while first is not None or not files:
+        name = f"/data/train-{len(files):05}-{target.mark}.parquet"
+        with target.open(name) as stream:
+            first = _write_file(stream, typed, schema, first=first, limit=SHARD_BYTES)
+        files.append(name)
+    return files
+
+
+def _write_file(
+    stream: IO[bytes],
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    *,
+    first: pa.RecordBatch | None = None,
+    limit: int | None = None,
+) -> pa.RecordBatch | None:
+    """Write until the batches end or `limit` bytes; returns the batch that did not fit any more."""
+    group: list[pa.RecordBatch] = [] if first is None else [first]
+    group_bytes = size = 0 if first is None else first.nbytes
+    with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for batch in batches:
+            if limit is not None and size >= limit:
+                if group:
+                    writer.write_table(pa.Table.from_batches(group, schema))
+                return batch
+            group.append(batch)
+            group_bytes += batch.nbytes
+            size += batch.nbytes
+            if group_bytes >= _ROW_GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(group, schema))
+                group, group_bytes = [], 0
+        if group:
+            writer.write_table(pa.Table.from_batches(group, schema))
+    return None
