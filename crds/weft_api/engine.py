@@ -126,6 +126,11 @@ class Faults(Model):
     hang_rate: Fraction = Field(
         default=0.0, description="Chance that a call never answers.", examples=[0.001]
     )
+    malformed_rate: Fraction = Field(
+        default=0.0,
+        description="Chance that a reply that should be JSON is cut off in the middle.",
+        examples=[0.05],
+    )
 
 
 class SimulatorEngine(Model):

@@ -15,6 +15,7 @@ import pytest
 
 from weft.engines.base import ChatRequest, EngineError
 from weft.engines.simulator import Simulator
+from weft.llm import LLM
 from weft.row import ChatMessage, ToolCall
 from weft_api.engine import Faults, Latency, SimulatorEngine, Tokens
 from weft_api.scalars import Duration
@@ -298,6 +299,18 @@ async def test_faults_come_at_their_rate_and_trying_again_helps() -> None:
     counts = sorted(told.values())
     assert transient == sum(counts)
     assert 25 < counts[0] < 80 < counts[1] < 140
+
+
+async def test_malformed_json_comes_at_its_rate_and_the_repair_loop_gets_over_it() -> None:
+    engine = simulator(faults=Faults(malformed_rate=0.3))
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    repaired = 0
+    for seed in range(100):
+        llm = LLM(engine, seed=seed)
+        value = await llm.structured(USER, schema, repairs=20)
+        assert isinstance(value["n"], int)
+        repaired += len(llm.calls) > 1
+    assert 15 < repaired < 45
 
 
 async def test_a_hanging_call_ends_after_its_bound_and_can_be_cancelled() -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError
 from weft.engines.simulated_json import value_for
-from weft.engines.simulated_text import CHARACTERS_PER_TOKEN, facts_of, turn
+from weft.engines.simulated_text import CHARACTERS_PER_TOKEN, Facts, facts_of, turn
 from weft.engines.simulated_tools import tool_call
 from weft.engines.slots import Slots
 from weft.row import ChatMessage
@@ -121,6 +121,11 @@ class Simulator(Engine):
             }
             raise EngineError(f"simulator: {told[fault]}; try again", transient=True)
 
+    def _json(self, schema: dict[str, Any], facts: Facts, chance: Random) -> str:
+        text = json.dumps(value_for(schema, facts, chance), ensure_ascii=False)
+        malformed = chance.random() < self._settings.faults.malformed_rate
+        return text[: len(text) // 2] if malformed else text
+
     def _reply(self, request: ChatRequest, deviate: float, chance: Random) -> ChatResult:
         settings = self._settings
         prompt_tokens = sum(_tokens(message.content) + 4 for message in request.messages)
@@ -129,16 +134,14 @@ class Simulator(Engine):
         finish = "stop"
         message = ChatMessage("assistant")
         if request.schema is not None:
-            message.content = json.dumps(
-                value_for(request.schema, facts, chance), ensure_ascii=False
-            )
+            message.content = self._json(request.schema, facts, chance)
         elif call := tool_call(
             request.messages, request.tools, facts, settings.tool_call_rate, chance
         ):
             message.tool_calls = [call]
             finish = "tool_calls"
         elif (asked := asked_for_json(request.messages)) is not None:
-            message.content = json.dumps(value_for(asked, facts, chance), ensure_ascii=False)
+            message.content = self._json(asked, facts, chance)
         else:
             turns = sum(one.role == "assistant" for one in request.messages)
             earlier = [one.content for one in request.messages[-8:] if one.role == "assistant"]
