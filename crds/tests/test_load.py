@@ -171,3 +171,19 @@ def test_dates_stay_text(folder: Path) -> None:
     text = pool().replace("step: drafter,", "step: drafter, config: {day: 2026-01-31},")
     (folder / "pools.yml").write_text(OTHERS + text)
     assert load([folder]).compile().pools[0].config == {"day": "2026-01-31"}
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "!!binary aGk=", "!!timestamp 2026-01-31"])
+def test_what_json_does_not_have_is_refused(folder: Path, value: str) -> None:
+    text = pool().replace("step: drafter,", f"step: drafter, config: {{x: {value}}},")
+    (folder / "pools.yml").write_text(text)
+    (line,) = faults(["pools.yml"])
+    assert line.startswith("pools.yml:4: ")
+    assert line.endswith("is nothing that JSON has; put it in quotes")
+
+
+def test_a_fault_is_one_line_whatever_it_quotes(folder: Path) -> None:
+    text = pool().replace("step: drafter,", 'step: drafter, config: {prompt: "a\\nb"},')
+    (folder / "pools.yml").write_text(OTHERS + text)
+    (line,) = faults([folder])
+    assert "\n" not in line

@@ -46,7 +46,8 @@ class ManifestError:
         return cls(f"{kind} {name}: {dotted(path)}", problem, fix, kind, name, path, reason)
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; {self.fix}"
+        # Names come from manifests and may hold anything; a fault is one line all the same.
+        return " ".join(f"{self.where}: {self.problem}; {self.fix}".splitlines())
 
 
 class ManifestErrors(Exception):

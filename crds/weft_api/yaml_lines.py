@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,9 +92,12 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, at)) for at, item in enumerate(node.value)]
         try:
-            return self.loader.construct_object(node)
+            value = self.loader.construct_object(node)
         except ValueError as error:
             raise YamlError(line, f"cannot be read: {error}", "put it in quotes") from None
+        if not _is_json(value):
+            raise YamlError(line, f"{node.value} is nothing that JSON has", "put it in quotes")
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         own = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -113,6 +117,13 @@ class _Reader:
             self.lines[(*path, key)] = line
             value[key] = self.read(item, (*path, key))
         return value
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a scalar survives the way to the API server or into a Plan."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | int)
 
 
 def _line_of(error: yaml.YAMLError, text: str) -> int:
