@@ -55,6 +55,10 @@ def _image(args: argparse.Namespace) -> None:
     print(f"{args.tag} {provider.image(order, only, load=not args.no_load)}")
 
 
+def _program_image(args: argparse.Namespace) -> None:
+    print(provider.program_image(args.component))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="e2e/cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -87,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     image.add_argument("--context", default=str(ROOT), help="default: the repository")
     image.add_argument("--node", action="append", default=[], help="only to this node")
     image.add_argument("--no-load", action="store_true", help="build only")
+    text = "wrap a component's Go program in an image and give it to the nodes"
+    program = command("program-image", _program_image, text)
+    program.add_argument("component", choices=[c for c, x in builds.COMPONENTS.items() if x.single])
     return parser
 
 

@@ -34,6 +34,11 @@ class Component:
     pins: str = ""  # the folder of its go.mod, if another than its name says
 
     @property
+    def single(self) -> bool:
+        """Whether one program is all that it brings."""
+        return len(self.programs) == 1 and not self.files
+
+    @property
     def folder(self) -> Path:
         return HERE / "modules" / (self.pins or self.name)
 

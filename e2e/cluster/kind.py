@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 from . import builds, kuberay
 from .say import step
@@ -79,6 +80,11 @@ def build_and_load(tag: str, dockerfile: str, context: str, target: str) -> None
         )
         kind = builds.program("kind", "kind")
         run([kind, "load", "docker-image", tag, f"--name={_NAME}"], seconds=900, log=log)
+
+
+def load_archive(archive: Path) -> None:
+    kind = builds.program("kind", "kind")
+    run([kind, "load", "image-archive", archive, f"--name={_NAME}"], seconds=300)
 
 
 def node(action: str, name: str, *, keep_pods: bool) -> None:

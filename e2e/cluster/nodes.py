@@ -53,6 +53,11 @@ def start(node: Node) -> None:
     _start_kubelet(node)
 
 
+def load_archive(node: Node, tag: str, archive: Path) -> None:
+    """Give the running node an image of a few files."""
+    tinyimages.load_archives(node.name, lambda *words: ctr(node, *words), {tag: archive})
+
+
 def _start_containerd(node: Node) -> None:
     fresh = not cgroups.processes(node)
     cri = image_store(node) / "io.containerd.grpc.v1.cri"

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import gpus, images, kind, kuberay, local, nodes, processes
+from . import gpus, images, kind, kuberay, local, nodes, processes, tinyimages
 from .say import say
 from .settings import NODES, ClusterError, Node, admin_kubeconfig, state_folder
 from .shell import run
@@ -95,6 +95,19 @@ def give_gpus(which: Node, count: int, product: str, memory: int) -> None:
     _only_ours("pretending GPUs")
     name = kind.NODE_NAMES[which.name] if _in_docker() else which.name
     gpus.give(name, count, product, memory)
+
+
+def program_image(component: str) -> str:
+    """Let pods run one of the Go programs; returns the image's tag."""
+    _only_ours("bringing images to nodes")
+    tag, archive = tinyimages.of_program(component)
+    if _in_docker():
+        kind.load_archive(archive)
+        return tag
+    with local.alone():
+        for which in NODES:
+            nodes.load_archive(which, tag, archive)
+    return tag
 
 
 def image(order: images.Order, only: tuple[Node, ...], *, load: bool) -> str:

@@ -1,6 +1,6 @@
-"""The images that the cluster itself needs: ``pause`` for every pod, ``busybox`` for checks.
+"""Images of a few files: ``pause`` for every pod, ``busybox`` for checks, our Go programs.
 
-Both are made here from a few static files, so that ``up`` needs no registry and no image builder.
+They are made here from these files, so that ``up`` needs no registry and no image builder.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from . import builds
 from .archive import write_image
 from .settings import HERE, cache_folder
 from .shell import run
 
 PAUSE = "weft.dev/e2e/pause:1"
 BUSYBOX = "weft.dev/e2e/busybox:1"
+_PASSWD = b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
 
 
 def make() -> None:
@@ -27,14 +29,31 @@ def make() -> None:
 
 
 def load(node: str, ctr: Callable[..., str]) -> None:
-    """Import what the node lacks. Tags are never moved: the content's hash is in the file name."""
+    """Give the node what its own pods need."""
+    load_archives(node, ctr, {PAUSE: _pause(), BUSYBOX: _busybox()})
+
+
+def load_archives(node: str, ctr: Callable[..., str], archives: dict[str, Path]) -> None:
+    """Import what the node lacks; whether it has the same content tells the file's name."""
     present = set(ctr("images", "list", "-q").split())
-    for name, archive in (PAUSE, _pause()), (BUSYBOX, _busybox()):
+    for name, archive in archives.items():
         marker = cache_folder() / "nodes" / f"{node}-{archive.stem}.imported"
         if name in present and marker.exists():
             continue
         ctr("images", "import", archive)
         marker.touch()
+
+
+def of_program(component: str) -> tuple[str, Path]:
+    """An image of a component's one program, which needs nothing beside it: (tag, archive)."""
+    folder = builds.build(component)
+    program = next(path for path in folder.iterdir() if path.is_file())
+    tag = f"weft.dev/e2e/{component}:1"
+    target = _archive(component, str(folder).encode())
+    if not target.exists():
+        files = {program.name: program.read_bytes(), "tmp/.keep": b"", "etc/passwd": _PASSWD}
+        write_image(target, tag, files, {}, [f"/{program.name}"])
+    return tag, target
 
 
 def _pause() -> Path:
@@ -65,7 +84,7 @@ def _busybox() -> Path:
             "bin/busybox": program.read_bytes(),
             "bin/ray": b"#!/bin/sh\nexit 0\n",
             "bin/bash": b'#!/bin/sh\nexec /bin/sh "$@"\n',
-            "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+            "etc/passwd": _PASSWD,
             "tmp/.keep": b"",
             **{library.lstrip("/"): Path(library).read_bytes() for library in libraries},
         }

@@ -223,5 +223,18 @@ def _wait_for_end(namespace: str, name: str) -> None:
     until(f"{name} has run to its end", ended)
 
 
+def test_a_program_of_ours_runs_in_a_pod_as_nobody(namespace: str) -> None:
+    tag = command("program-image", "versitygw").stdout.strip()
+    gateway = pod("s3", {"weft.dev/node": "gpu"}, image=tag)
+    main = gateway["spec"]["containers"][0]
+    main["args"] = ["--access", "a", "--secret", "b", "posix", "/data"]
+    main["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    main["readinessProbe"] = {"tcpSocket": {"port": 7070}, "periodSeconds": 1}
+    gateway["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    gateway["spec"]["securityContext"] = {"runAsUser": 65534, "fsGroup": 65534}
+    tools.apply(namespace, gateway)
+    tools.wait_ready(namespace, "pod/s3")
+
+
 def test_helm_talks_to_the_cluster() -> None:
     assert "NAME" in tools.tool("helm", "list", "-A")
