@@ -229,3 +229,14 @@ def test_get_shows_the_state_at_a_glance(weft: ApiServer, objects: dict[str, Any
         _, table = weft.table(OBJECTS + crd["spec"]["names"]["plural"])
         columns = [c["name"] for c in table["columnDefinitions"] if c["priority"] == 0]
         assert columns == ["Name", *shown]
+
+
+def test_explain_has_each_fields_text(weft: ApiServer) -> None:
+    deadline = time.monotonic() + 30
+    while weft.call("GET", "/openapi/v3/apis/weft.dev/v1alpha1")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    _, document = weft.call("GET", "/openapi/v3/apis/weft.dev/v1alpha1")
+    kind = document["components"]["schemas"]["dev.weft.v1alpha1.SyntheticPipeline"]
+    delivery = kind["properties"]["spec"]["properties"]["delivery"]["properties"]
+    assert delivery["maxAttempts"]["description"].endswith("Example: 3")
