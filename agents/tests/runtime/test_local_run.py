@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -29,6 +30,8 @@ class Slow(Agent):
         await asyncio.sleep(0.03)
         row["steps"] = [*row.get("steps", []), f"{ctx.step}{ctx.hop}"]
         row.messages.append(ChatMessage("assistant", f"hop {ctx.hop} in {ctx.step}"))
+        if row["index"] % 100 == 3 and ctx.hop == 0:
+            row["large"] = "x" * 600_000
         if row["index"] % 50 == 7:
             raise ValueError("this row is poison")
 '''
@@ -80,6 +83,8 @@ def test_every_row_is_committed_once_though_each_role_is_killed(manifests: Path)
     assert Counter(rows["status"]) == {"accepted": 588, "dead": 12}
     assert status.rows.accepted == 588
     assert status.rows.dead == 12
+    large = rows["data"].map(json.loads).map(lambda data: len(data.get("large", "")))
+    assert Counter(large) == {600_000: 6, 0: 594}
     dead = rows[rows["status"] == "dead"]
     assert all("ValueError: this row is poison (attempt 2 of 2)" in text for text in dead["reason"])
 

@@ -54,11 +54,8 @@ class AgentNode(Node):
             message = work.message
             if self.fence.passed(message.row, work.tag):
                 self._drop(work)
-            elif message.crashes > self.max_crashes:
-                message.reason = (
-                    f"{message.crashes} processes died with this row in their hands, the last in "
-                    f"step {message.to}"
-                )
+            elif message.crashes > self.max_crashes and message.part is None:
+                message.reason = self.too_many_crashes(message)
                 self.complete(work, DEAD, message.body, None, now)
             else:
                 self.in_work[work] = None
@@ -99,12 +96,26 @@ class AgentNode(Node):
         message.hop += 1
         message.to = to
         message.body = body
+        message.part = None
         if to != DEAD:
             # The hop has proved harmless; and what went wrong with a dead row stays on record.
             message.attempts = message.crashes = 0
         if reason:
             message.reason = reason
         self._pass_on(work, self._target_of(message), now)
+
+    @staticmethod
+    def too_many_crashes(message: Message) -> str:
+        """The reason of a row that is given up because it seems to kill who handles it."""
+        return (
+            f"{message.crashes} processes died with this row in their hands, the last in "
+            f"step {message.to}"
+        )
+
+    def lose(self, work: Work) -> None:
+        """The row's body has died with its holder: nobody has it, as a census will find."""
+        self.in_work.pop(work, None)
+        self._drop(work)
 
     def retry(self, work: Work) -> None:
         """The hop failed and is worth another attempt here."""
@@ -124,7 +135,8 @@ class AgentNode(Node):
                 self._drop(work)
                 continue
             target = self._target_of(message)
-            if target in (0, self.incarnation):
+            # A part is dropped by its holder once the message has been passed on: stay with it.
+            if target in (0, self.incarnation) or message.part is not None:
                 self.inbox.push(work)
             else:
                 # Above our own fence, should it come back here.

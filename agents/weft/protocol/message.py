@@ -14,6 +14,15 @@ HOP_BITS = 20
 FORK_BITS = 20
 
 
+class Part(msgspec.Struct, array_like=True, frozen=True):
+    """A large body that stays with its holder until it is asked for (`runtime.parts`)."""
+
+    holder: str
+    """Name of the holder's actor."""
+    key: int
+    bytes: int
+
+
 class Message(msgspec.Struct, array_like=True, omit_defaults=True):
     """A row on its way, and where it goes next.
 
@@ -50,6 +59,8 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True):
     """Versions that this row runs with, by kind (`plan`)."""
     reason: str = ""
     """For rejected and dead rows: why."""
+    part: Part | None = None
+    """Where the body is, when it is too large to travel with each hop; `body` is empty then."""
 
     @property
     def tag(self) -> int:

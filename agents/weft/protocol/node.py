@@ -10,9 +10,10 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from copy import copy
+from typing import Protocol
 
 from weft.protocol.link import Link
-from weft.protocol.message import ENDS, Control, Done, Frame, Message, SegmentItem
+from weft.protocol.message import ENDS, Control, Done, Frame, Message, Part, SegmentItem
 from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
 from weft.protocol.router import choose
 from weft.protocol.view import EMPTY_VIEW, View, partition_of
@@ -22,14 +23,27 @@ UNREACHABLE_AFTER = 15.0
 directory still calls it alive (a broken network between the two of us, say)."""
 
 
+class Parts(Protocol):
+    """Keeps large bodies out of the frames, until those who get the messages ask for them."""
+
+    def stow(self, message: Message) -> None:
+        """Put a large body aside; the message then names it by `part`."""
+
+    def drop(self, part: Part) -> None:
+        """Its message is settled: nobody will ask any more. Not ours: nothing happens."""
+
+
 class Node:
     """Base of the roles. Subclasses take in messages (`_take_message`), segments and control."""
+
+    link_type = Link
 
     def __init__(self, incarnation: int, *, seed: int = 0) -> None:
         self.incarnation = incarnation
         self.view: View = EMPTY_VIEW
         self.links: dict[int, Link] = {}
         self.outbox = Outbox()
+        self.parts: Parts | None = None
         self.fenced_off = False
         """The directory has declared this process dead: all it holds is void; join anew."""
         self._dirty: dict[int, Link] = {}
@@ -70,8 +84,12 @@ class Node:
             return
         for ref in frame.settled:
             kept = self.outbox.settle(ref)
-            if kept is not None and kept.parent is not None:
+            if kept is None:
+                continue
+            if kept.parent is not None:
                 self._free(kept.parent)
+            if self.parts is not None and isinstance(kept, Retained) and kept.message.part:
+                self.parts.drop(kept.message.part)
         for message in frame.messages:
             self._take_message(peer, message, now)
         for segment in frame.segments:
@@ -100,8 +118,7 @@ class Node:
     # membership and time
 
     def apply_view(self, view: View, now: float) -> None:
-        """Adopt a newer view; what dead peers held for us goes elsewhere, and so does what a writer
-        holds that is no longer the writer of it."""
+        """Adopt a newer view; what dead peers held for us goes elsewhere."""
         if view.version <= self.view.version or self.fenced_off:
             return
         self.view = view
@@ -111,17 +128,12 @@ class Node:
         for peer in [peer for peer in self.links if view.is_dead(peer)]:
             del self.links[peer]
         self._avoid = {member for member in self._avoid if not view.is_dead(member)}
-        dead: list[Retained] = []
-        misplaced: list[Retained] = []
-        for kept in self.outbox.messages.values():
-            if not kept.target:
-                continue
-            if view.is_dead(kept.target):
-                dead.append(kept)
-            elif kept.message.to in ENDS and kept.target != self._writer_of(kept.message.row):
-                misplaced.append(kept)
-        self._take_back(dead, crashed=True)
-        self._take_back(misplaced, crashed=False)
+        lost = [
+            kept
+            for kept in self.outbox.messages.values()
+            if kept.target and view.is_dead(kept.target)
+        ]
+        self._take_back(lost, crashed=True)
         self._send_waiting(now)
         for segment in list(self.outbox.segments.values()):
             self._send_segment(segment, now)
@@ -172,6 +184,8 @@ class Node:
 
     def _dispatch(self, message: Message, parent: Parent | None, now: float) -> Retained:
         """Retain the message and send it where its header says."""
+        if self.parts is not None:
+            self.parts.stow(message)
         kept = self.outbox.retain(message, parent)
         self._send(kept, self._target_of(message), now)
         return kept
@@ -253,7 +267,7 @@ class Node:
     def _link(self, peer: int, now: float) -> Link:
         link = self.links.get(peer)
         if link is None:
-            link = self.links[peer] = Link(peer, now)
+            link = self.links[peer] = self.link_type(peer, now)
         return link
 
     # what the roles answer for

@@ -17,10 +17,11 @@ from weft.protocol.message import (
     Control,
     Done,
     Message,
+    Part,
     SegmentItem,
 )
 from weft.protocol.node import Node
-from weft.protocol.view import View, partition_of
+from weft.protocol.view import partition_of
 
 STATUS_OF = {ACCEPT: "accepted", REJECT: "rejected", DEAD: "dead"}
 SEGMENT_WAIT = 10.0
@@ -38,6 +39,8 @@ class Finished(msgspec.Struct):
     segments: list[bytes]
     attempts: int
     epoch: int
+    part: Part | None = None
+    """Where the body has to be fetched from, when it did not come with the message."""
 
 
 class Batch(msgspec.Struct):
@@ -146,6 +149,13 @@ class WriterNode(Node):
             self.done_rows.add(finished.row, finished.status)
             self._release(finished.row, chosen[finished.row], now)
 
+    def lose(self, batch: Batch, row: int) -> None:
+        """The row's body has died with its holder: it leaves the batch, and a census will find
+        that nobody has it."""
+        _, chosen = self.in_commit[batch.partition]
+        self._settle(*chosen.pop(row).tells)
+        batch.rows = [finished for finished in batch.rows if finished.row != row]
+
     def failed(self, batch: Batch, now: float) -> None:
         """The batch is surely not in the table: its rows wait for the next one."""
         _, chosen = self.in_commit.pop(batch.partition)
@@ -155,13 +165,6 @@ class WriterNode(Node):
 
     def idle(self) -> bool:
         return not (self.waiting or self.in_commit or any(self.ready.values()))
-
-    def apply_view(self, view: View, now: float) -> None:
-        super().apply_view(view, now)
-        if any(view.writers.get(p, 0) > self.incarnation for p in self.owned):
-            # A newer one has our seat, so it has claimed our partitions: no commit of ours will
-            # ever be accepted again.
-            self.fenced_off = True
 
     def segments_held(self) -> int:
         """Segments of rows that are not committed yet."""
@@ -185,6 +188,7 @@ class WriterNode(Node):
             [segments[key] for key in zip(named[::2], named[1::2], strict=True)],
             message.attempts + message.crashes + 1,
             message.epoch,
+            message.part,
         )
 
     def _release(self, row: int, kept: _Pending, now: float) -> None:
@@ -206,8 +210,7 @@ class WriterNode(Node):
         row = message.row
         partition = partition_of(row, self.partitions)
         if partition not in self.ready:
-            # Not ours: the sender acts on another view. It keeps its copy, and sends it to the
-            # right one when it has the view; we hold nothing.
+            # Not ours: the sender counts other partitions than we do. It keeps its copy.
             return
         if row in self.done_rows:
             self._settle(peer, message.ref)

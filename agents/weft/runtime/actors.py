@@ -101,6 +101,9 @@ class HeadActor:
         if self._head is not None:
             self._head.drain()
 
+    async def part(self, key: int) -> list[Any]:
+        return self._head.parts.hand_out(key) if self._head else []
+
     async def pid(self) -> int:
         return os.getpid()
 
@@ -132,6 +135,9 @@ class _Member:
 
     async def drain(self, timeout: float) -> bool:
         return await self._process.drain(timeout)
+
+    async def part(self, key: int) -> list[Any]:
+        return self._process.parts.hand_out(key)
 
     async def end(self) -> None:
         self._process.end()

@@ -16,6 +16,7 @@ from weft.protocol.inbox import Work
 from weft.protocol.node import Node
 from weft.protocol.view import Member
 from weft.runtime.hops import Again, Hops, Identity, Passed, make_agent
+from weft.runtime.parts import PartLost
 from weft.runtime.process import Place, Process, resident_bytes
 from weft.runtime.status import Stats
 from weft.transport.mesh import Mesh
@@ -197,15 +198,26 @@ class AgentProcess(Process):
         hops = self._hops
         assert hops is not None
         worker.since = started = time.monotonic()
+        message = work.message
         try:
-            outcome = await hops.handle(work.message)
+            if message.part is not None:
+                message.body = await self.parts.fetch(message.part)
+                message.part = None
+            if message.crashes > node.max_crashes:
+                outcome: Passed | Again = hops.dead(message, node.too_many_crashes(message))
+            else:
+                outcome = await hops.handle(message)
+        except PartLost as lost:
+            log.warning("row %d is lost here and will be issued again: %s", message.row, lost)
+            node.lose(work)
+            return
         except asyncio.CancelledError:
             if not worker.late:
                 raise
             worker.late = False
             if worker.task is not None:
                 worker.task.uncancel()
-            outcome = hops.timed_out(work.message)
+            outcome = hops.timed_out(message)
         finally:
             worker.since = 0.0
         now = time.monotonic()

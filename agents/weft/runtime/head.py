@@ -20,6 +20,7 @@ from weft.protocol.source import SourceNode
 from weft.protocol.view import Role, View
 from weft.runtime.feed import Feed
 from weft.runtime.hops import Hops
+from weft.runtime.parts import RayParts
 from weft.runtime.process import Place
 from weft.runtime.registry import Registry
 from weft.runtime.status import (
@@ -81,6 +82,7 @@ class HeadProcess:
         self._mesh: Mesh | None = None
         self._registry: Registry | None = None
         self._feed: Feed | None = None
+        self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
         self._retired = Stats()
         self._last_stats: dict[int, Stats] = {}
@@ -193,6 +195,7 @@ class HeadProcess:
             max_bytes=delivery.in_flight_bytes,
             seed=self.plan.seed,
         )
+        node.parts = self.parts
         if self._grace:
             node.adopt(now + self._grace)
         self._mesh = Mesh(

@@ -109,9 +109,10 @@ async def _member(kind: type, *, pool_variable: str = "") -> None:
     stopping = _on_signals()
     plan = _read_plan()
     ray_process = _start_ray(plan.pipeline)
-    place = _place(plan.pipeline, name, pool=_required(pool_variable) if pool_variable else "")
     # A container that starts again finds its former name taken until Ray has noticed the death.
     actor_name = f"{name}-{secrets.token_hex(3)}"
+    pool = _required(pool_variable) if pool_variable else ""
+    place = msgspec.structs.replace(_place(plan.pipeline, name, pool=pool), actor=actor_name)
     actor = (
         ray.remote(kind)
         .options(name=actor_name, scheduling_strategy=_here(), num_gpus=_gpus(), **PINNED)

@@ -17,6 +17,7 @@ from weft.protocol.directory import Joining
 from weft.protocol.node import Node
 from weft.protocol.view import Member, View
 from weft.runtime.membership import Membership
+from weft.runtime.parts import RayParts
 from weft.runtime.status import Stats
 from weft.transport.handshake import Identity
 from weft.transport.mesh import Mesh
@@ -33,11 +34,13 @@ class Place(msgspec.Struct, frozen=True):
     """Where a process runs and who it is. Plain data: it travels to the actor."""
 
     name: str
-    """Unique in the pipeline: the pod on a cluster, `pool-N` on a laptop; the Ray actor's name."""
+    """Unique in the pipeline: the pod on a cluster, `pool-N` on a laptop."""
     pipeline: str
     token: str
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
+    actor: str = ""
+    """The Ray actor's name, where it is another one."""
     pool: str = ""
     revision: str = ""
     image: str = ""
@@ -57,6 +60,7 @@ class Process(ABC):
         self._mesh: Mesh | None = None
         self._dead = asyncio.Event()
         self._over = asyncio.Event()
+        self.parts = RayParts(place.actor or place.name)
         self._draining = False
         self.ready = False
         """Serves as a member: what a readiness probe asks."""
@@ -118,6 +122,7 @@ class Process(ABC):
         """Be this member until the run is over or the directory gives us up."""
         self._dead.clear()
         node = await self.make_node(member)
+        node.parts = self.parts
         mesh = self._mesh = Mesh(
             node, token=self.place.token, pipeline=self.place.pipeline, on_frame=self.wake
         )
@@ -137,6 +142,7 @@ class Process(ABC):
             self._mesh = None
             await self.stop()
             await mesh.close()
+            self.parts.clear()
 
     def end(self) -> None:
         """Leave at once: what is held here goes on elsewhere, or is issued again."""

@@ -18,6 +18,7 @@ from weft.protocol.directory import Joining
 from weft.protocol.node import Node
 from weft.protocol.view import Member
 from weft.protocol.writer import Batch, WriterNode
+from weft.runtime.parts import PartLost
 from weft.runtime.process import Place, Process, resident_bytes
 from weft.runtime.status import Stats
 from weft.transport.mesh import Mesh
@@ -127,6 +128,7 @@ class WriterProcess(Process):
     async def _commit(self, node: WriterNode, batch: Batch) -> None:
         assert self._table is not None
         table = self._table
+        await self._fetch_parts(node, batch)
         try:
             commit = await self._call(lambda: table.commit(batch.partition, batch.rows))
         except Superseded as error:
@@ -146,6 +148,17 @@ class WriterProcess(Process):
         if self._mesh is not None:
             self._mesh.flush()
         self._membership.beat_now()
+
+    async def _fetch_parts(self, node: WriterNode, batch: Batch) -> None:
+        """Get the bodies that did not travel with their messages; rows whose body is lost go."""
+        for finished in batch.rows:
+            if finished.part is None:
+                continue
+            try:
+                finished.body = await self.parts.fetch(finished.part)
+            except PartLost as lost:
+                log.warning("row %d is lost here, to be issued again: %s", finished.row, lost)
+                node.lose(batch, finished.row)
 
     async def _call(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
