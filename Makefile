@@ -11,7 +11,8 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup lint
+.PHONY: help setup lint test test-unit test-simulation test-ray test-vllm test-cluster \
+  cluster cluster-down shell-env
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -24,8 +25,34 @@ $(READY): pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-lint: $(READY) ## Ruff, mypy --strict, import rules
-	@ruff check . && ruff format --check . && mypy && lint-imports
+lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
+	@ruff check . && ruff format --check . && mypy && lint-imports --no-logo
+
+# The parts of `make test`, in the order of what they cost. Each can be run alone.
+test: lint test-unit test-simulation test-ray test-vllm test-cluster ## All tests, a real cluster included (an hour when cold)
+	@echo "weft: all parts of make test have passed"
+
+test-unit: $(READY) ## Tests that need neither Ray, vLLM nor a cluster (minutes)
+	@pytest -m "not ray and not vllm and not cluster"
+
+SEEDS ?= 0:20000
+test-simulation: $(READY) ## The delivery protocol under SEEDS=0:20000 seeded schedules of faults
+	@python -m weft.simulation --seeds $(SEEDS) --jobs 2
+
+test-ray: $(READY) ## Whole pipelines on an embedded Ray, with processes killed under them
+	@pytest -m "ray and not vllm and not cluster"
+
+test-vllm: $(READY) ## The real vLLM on CPU, in an environment of its own
+	@e2e/vllm/test
+
+test-cluster: $(READY) ## Scenarios on a real Kubernetes with KubeRay
+	@e2e/test
+
+cluster: $(READY) ## A real Kubernetes with KubeRay on this machine, to work with
+	@e2e/cluster/up
+
+cluster-down: ## Take that cluster away
+	@e2e/cluster/down
 
 shell-env: $(READY) ## Print the line that puts the environment on your PATH
 	@echo "export PATH=$(BIN):\$$PATH"
