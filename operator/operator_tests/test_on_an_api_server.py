@@ -14,44 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from operator_tests.samples import pipeline, pool
 from weft_operator.api import CLUSTERS, CONFIG_MAPS, PIPELINES, POOLS, SECRETS, Api
 from weft_operator.jsontypes import Object, dig
 
 T = TypeVar("T")
-
-
-def pipeline(namespace: str, name: str = "support", **spec: Any) -> Object:
-    return {
-        "apiVersion": "weft.dev/v1alpha1",
-        "kind": "SyntheticPipeline",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "source": {"generate": {"rows": 10}},
-            "output": {"uri": "/data/out"},
-            "flow": {
-                "entry": "drafter",
-                "steps": [{"name": "drafter", "next": [{"to": "$accept"}]}],
-            },
-            "prompts": [{"name": "draft", "text": "Write."}],
-            **spec,
-        },
-    }
-
-
-def pool(namespace: str, name: str = "drafter", of: str = "support", **spec: Any) -> Object:
-    return {
-        "apiVersion": "weft.dev/v1alpha1",
-        "kind": "AgentPool",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "pipelineRef": {"name": of},
-            "agent": "weft.builtin:ChatAgent",
-            "config": {"prompt": "draft"},
-            "engine": {"simulator": {}},
-            "replicas": 2,
-            **spec,
-        },
-    }
 
 
 async def eventually(what: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:

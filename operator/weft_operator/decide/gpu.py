@@ -58,7 +58,7 @@ def check(pool: AgentPool, nodes: Sequence[Node] | None) -> GpuCheck:
         left = fit
     fit = [node for node in left if node.gpus >= gpu.count]
     if not fit:
-        most = max(node.gpus for node in left)
+        most = max((node.gpus for node in left), default=0)
         return _unmatched(
             f"no node has {gpu.count} of {GPU_RESOURCE}; the most that a node"
             f"{' with these labels' if selector or gpu.memory else ''} has is {most}"

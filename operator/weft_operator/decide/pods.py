@@ -182,6 +182,8 @@ def _container(
         "name": names.CONTAINER,
         "image": image,
         "command": ["weft", role],
+        # Its last lines become the condition's message when it fails.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": env,
         "ports": [{"name": "weft", "containerPort": port, "protocol": "TCP"}],
         "volumeMounts": [{"name": "plan", "mountPath": names.PLAN_FOLDER, "readOnly": True}],

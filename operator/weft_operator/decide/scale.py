@@ -46,7 +46,8 @@ def replicas(
         return current, memory
     waiting = sum(i.inbox for i in serving)
     asked = min(max(math.ceil(waiting / autoscaling.target_inbox), low), high)
-    if abs(waiting / len(serving) / autoscaling.target_inbox - 1.0) <= TOLERANCE:
+    aim = autoscaling.target_inbox * len(serving)
+    if abs(waiting - aim) <= TOLERANCE * aim:
         asked = current
     # One look beyond the window stays, or it would never be known to be covered.
     recent = [(at, n) for at, n in memory.wanted if now - at <= 2 * DOWN_SECONDS]
