@@ -6,15 +6,11 @@ second writes. The destination appears when it is whole; a failure leaves none.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import IO, Any, Literal
 
-import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
@@ -24,14 +20,14 @@ from deltalake.fs import DeltaStorageHandler
 from weft.data import shapes, survey
 from weft.data.card import CardFacts, card
 from weft.data.columns import STATUSES
+from weft.data.destination import Target
+from weft.data.destination import destination as place
 from weft.data.errors import ExportError, OutputError
 from weft.data.layout import Properties, open_existing
 from weft.data.readback import ActiveFile, active_files
 from weft.data.storage import (
-    StorageError,
     absolute,
     delta_options,
-    filesystem,
     one_line,
     shown,
 )
@@ -84,7 +80,7 @@ def export(
         if write is None:
             raise ExportError(f"format {format!r}: must be jsonl, parquet or huggingface")
         try:
-            with _destination(destination, options, overwrite) as target:
+            with place(destination, options, overwrite=overwrite) as target:
                 batches = _reported(table.batches(shapes.COLUMNS), found.rows, progress)
                 with_reason = status != "accepted"
                 target.mark = table.mark(status)
@@ -171,71 +167,11 @@ def _reported(
             progress(done, total)
 
 
-# the destination
-
-
-class _Target:
-    """Files under a temporary place, which becomes the destination at the end."""
-
-    def __init__(self, fs: fsspec.AbstractFileSystem, place: str) -> None:
-        self._fs = fs
-        self.place = place
-        self.bytes = 0
-        self.mark = ""
-        """Tells the files of one export from those of another."""
-
-    @contextmanager
-    def open(self, name: str) -> Iterator[IO[bytes]]:
-        path = self.place + name
-        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with self._fs.open(path, "wb") as stream:
-            yield stream
-            self.bytes += stream.tell()
-
-    def write(self, name: str, content: bytes) -> str:
-        with self.open(name) as stream:
-            stream.write(content)
-        return name
-
-
-@contextmanager
-def _destination(
-    destination: str, options: Mapping[str, str], overwrite: bool
-) -> Iterator[_Target]:
-    try:
-        fs, path = filesystem(destination, options)
-    except StorageError as error:
-        raise ExportError(str(error)) from None
-    path = path.rstrip("/")
-    if fs.exists(path):
-        if fs.exists(f"{path}/_delta_log"):
-            raise ExportError(f"{shown(destination)}: is a Delta table; choose another destination")
-        if not overwrite:
-            raise ExportError(
-                f"{shown(destination)}: exists already; choose another destination or overwrite it"
-            )
-    parent, _, name = path.rpartition("/")
-    making = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
-    target = _Target(fs, making)
-    try:
-        fs.makedirs(parent or "/", exist_ok=True)
-        yield target
-        if fs.exists(path):
-            fs.rm(path, recursive=True)
-        fs.mv(making, path, recursive=True)
-    except BaseException:
-        with contextlib.suppress(Exception):
-            if fs.exists(making):
-                fs.rm(making, recursive=True)
-        raise
-    target.place = path
-
-
 # the formats
 
 
 def _jsonl(
-    target: _Target,
+    target: Target,
     batches: Iterator[pa.RecordBatch],
     columns: list[shapes.Column],
     with_reason: bool,
@@ -248,7 +184,7 @@ def _jsonl(
 
 
 def _parquet(
-    target: _Target,
+    target: Target,
     batches: Iterator[pa.RecordBatch],
     columns: list[shapes.Column],
     with_reason: bool,
@@ -260,7 +196,7 @@ def _parquet(
 
 
 def _huggingface(
-    target: _Target,
+    target: Target,
     batches: Iterator[pa.RecordBatch],
     columns: list[shapes.Column],
     with_reason: bool,

@@ -20,6 +20,8 @@ CONNECT_SECONDS = 5
 REQUEST_SECONDS = 30
 
 _SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|SAS|CREDENTIAL", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_XML = re.compile(r"<\?xml.*?<Message>(.*?)</Message>.*", re.DOTALL)
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 _LINE = 400
 
@@ -130,6 +132,9 @@ def shown(uri: str) -> str:
 def one_line(error: BaseException | str, storage_options: Mapping[str, str] | None = None) -> str:
     """The error's text as one line of bounded length, without the secrets among the options."""
     text = str(error) or type(error).__name__
+    # The Rust libraries colour their errors, and append what the store answered, as XML.
+    text = _COLOUR.sub("", text).replace("↳", "").removeprefix("Kernel error -> ")
+    text = _XML.sub(r"\1", text)
     for name, value in (storage_options or {}).items():
         if len(value) >= 4 and _SECRET.search(name):
             text = text.replace(value, "***")
