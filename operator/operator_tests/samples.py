@@ -196,6 +196,13 @@ def _pod(name: str, group: str, template: Object, ready: bool) -> Pod:
     )
 
 
-def gpu_node(name: str = "gpu-1", *, gpus: int = 8, **labels: str) -> Node:
-    known = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
+def gpu_node(
+    name: str = "gpu-1",
+    *,
+    gpus: int = 8,
+    product: str = "NVIDIA-H100-80GB-HBM3",
+    memory: str = "81559",
+    **labels: str,
+) -> Node:
+    known = {"nvidia.com/gpu.product": product, "nvidia.com/gpu.memory": memory}
     return Node(name, {**known, **labels}, (), gpus, schedulable=True, ready=True)

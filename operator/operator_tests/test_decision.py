@@ -249,7 +249,7 @@ def test_without_a_matching_gpu_the_condition_names_the_label_and_later_it_goes_
     assert "nvidia.com/gpu.product=NVIDIA-B200" in ready["message"]
     assert "NVIDIA-H100-80GB-HBM3" in ready["message"]
     assert condition(world.pipeline["status"], "Stalled")["reason"] == "NoMatchingNode"
-    world.nodes = (gpu_node(**{"nvidia.com/gpu.product": "NVIDIA-B200"}),)
+    world.nodes = (gpu_node("b200", gpus=8, product="NVIDIA-B200"),)
     world.run_pods()
     world.settle()
     assert condition(world.pipeline["status"], "Ready")["status"] == "True"

@@ -16,7 +16,7 @@ CPU = Node("cpu-1", {}, (), 0, schedulable=True, ready=True)
 TAINTED = dataclasses.replace(
     gpu_node(), taints=({"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},)
 )
-L4 = gpu_node("l4", gpus=1, **{"nvidia.com/gpu.product": "L4", "nvidia.com/gpu.memory": "23034"})
+L4 = gpu_node("l4", gpus=1, product="L4", memory="23034")
 
 
 @pytest.mark.parametrize(

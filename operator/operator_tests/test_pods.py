@@ -13,8 +13,7 @@ from weft_operator.jsontypes import Object
 
 def agent(pool_spec: dict[str, Any], **pipeline_spec: Any) -> Object:
     of = parse_pipeline(stored(pipeline(**pipeline_spec)))
-    template = pods.agent_template(parse_pool(stored(pool(**pool_spec))), of, DEFAULTS, "r1")
-    return template
+    return pods.agent_template(parse_pool(stored(pool(**pool_spec))), of, DEFAULTS, "r1")
 
 
 def container(template: Object) -> Object:

@@ -6,6 +6,7 @@ from weft_api.pool import Autoscaling
 from weft_operator.decide.scale import DOWN_SECONDS, UP_SECONDS, Memory, replicas
 from weft_operator.facts import Instance
 
+FORGETFUL = Memory()
 SCALING = Autoscaling(min=1, max=8, target_inbox=10)
 
 
@@ -13,7 +14,9 @@ def agents(count: int, inbox: int) -> list[Instance]:
     return [Instance(f"a{n}", "r1", "serving", inbox, 0) for n in range(count)]
 
 
-def look(current: int, inbox: int, seconds: float, memory: Memory = Memory()) -> tuple[int, Memory]:
+def look(
+    current: int, inbox: int, seconds: float, memory: Memory = FORGETFUL
+) -> tuple[int, Memory]:
     """Looks every 3 s for so long, with that many waiting per agent; (agents, memory)."""
     start = memory.wanted[-1][0] + 3 if memory.wanted else 1000.0
     for n in range(int(seconds / 3) + 1):
