@@ -150,6 +150,8 @@ def _build_into(target: Path, wanted: Component) -> None:
     began = time.monotonic()
     # GOFLAGS of the person's own would change the result without changing the key.
     env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    for stale in target.parent.glob(f".{wanted.name}-*"):  # of a build that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-", dir=target.parent))
     try:
         with step(f"building {wanted.name} (once; log: {log})"):
