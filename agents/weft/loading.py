@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -56,6 +57,10 @@ def agent_class(path: str) -> type[Agent]:
         raise LoadError(f"`{path}` is not an Agent; derive the class from weft.Agent")
     if found is Agent or found.handle is Agent.handle:
         raise LoadError(f"`{path}` has no `handle`; write `async def handle(self, row, ctx)`")
+    if not inspect.iscoroutinefunction(inspect.unwrap(found.handle)):
+        raise LoadError(
+            f"`{path}`: its `handle` is not async; write `async def handle(self, row, ctx)`"
+        )
     if not issubclass(found.Config, AgentConfig):
         raise LoadError(f"`{path}`: its Config is not an AgentConfig; derive it from that")
     return found
