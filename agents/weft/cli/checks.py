@@ -18,9 +18,11 @@ from weft.data.errors import SourceError
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.loading import LoadError, agent_class, config_faults
+from weft.prompts.needed import fields_needed
 from weft.prompts.render import PromptError, Prompts, compiled
+from weft.row import VIEW_NAMES
 from weft.tools.make import make_tools
-from weft_api.errors import ManifestError, ManifestErrors
+from weft_api.errors import ManifestError, ManifestErrors, did_you_mean
 from weft_api.errors import Path as FieldPath
 from weft_api.load import Manifests, load, located
 from weft_api.plan import Known, Plan, Source
@@ -69,8 +71,14 @@ def check(manifests: Manifests) -> Checked:
     found = _Findings()
     info = _source(manifests, found)
     _agents(manifests, found)
-    found.faults += _prompts_and_tools(manifests)
-    known = Known(info.columns if info else None, found.fields, found.configs)
+    known = Known(
+        info.columns if info else None,
+        # A step without a pool is one fault; what its agent would set is not known.
+        found.fields if _is_served(manifests) else {},
+        found.configs,
+    )
+    found.faults += _prompts(manifests, _names_of_rows(manifests, known))
+    found.faults += _tools(manifests)
     plan: Plan | None = None
     try:
         plan = manifests.compile(known=known)
@@ -148,16 +156,38 @@ def _config_fault(pool: AgentPool, line: str) -> ManifestError:
     return pool.fault(path, *parted(text, "correct it"))
 
 
-def _prompts_and_tools(manifests: Manifests) -> Iterator[ManifestError]:
+def _is_served(manifests: Manifests) -> bool:
+    return {step.name for step in manifests.pipeline.spec.flow.steps} <= {
+        pool.step for pool in manifests.pools
+    }
+
+
+def _names_of_rows(manifests: Manifests, known: Known) -> frozenset[str] | None:
+    """What a row may have anywhere in the flow; None unless all of it is known."""
+    if known.columns is None or len(known.fields) < len(manifests.pools):
+        return None
+    return known.columns.union(VIEW_NAMES, *known.fields.values())
+
+
+def _prompts(manifests: Manifests, names: frozenset[str] | None) -> Iterator[ManifestError]:
     pipeline = manifests.pipeline
     for at, prompt in enumerate(pipeline.spec.prompts):
-        text = prompt.text or manifests.prompt_texts.get(prompt.name)
+        text = prompt.text or manifests.prompt_texts.get(prompt.name) or ""
+        path = ("spec", "prompts", at, "text" if prompt.text else "configMapKeyRef")
         try:
-            compiled(prompt.name, text or "")
+            compiled(prompt.name, text)
         except PromptError as error:
-            where = "text" if prompt.text else "configMapKeyRef"
-            problem, fix = parted(str(error), "correct the template")
-            yield pipeline.fault(("spec", "prompts", at, where), problem, fix)
+            yield pipeline.fault(path, *parted(str(error), "correct the template"))
+            continue
+        if names is None:
+            continue
+        for missing in sorted(fields_needed(text) - names):
+            problem = f"names row.{missing}, which neither the source nor an agent gives"
+            yield pipeline.fault(path, problem, did_you_mean(missing, names))
+
+
+def _tools(manifests: Manifests) -> Iterator[ManifestError]:
+    pipeline = manifests.pipeline
     for at, tool in enumerate(pipeline.spec.tools):
         if tool.python is None:
             continue  # What a simulated tool may lack, the manifest alone tells.

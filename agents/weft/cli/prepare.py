@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from weft.cli import engines
@@ -11,7 +12,7 @@ from weft.cli.refused import Refused, parted
 from weft.data.errors import OutputError
 from weft.data.storage import from_environment, local_path
 from weft.data.table import OutputTable
-from weft_api.errors import ManifestErrors
+from weft_api.errors import ManifestError, ManifestErrors
 from weft_api.load import Manifests, located
 from weft_api.plan import Plan
 
@@ -54,10 +55,22 @@ def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Pre
         source = checked.plan.source.model_copy(update={"limit": wishes.limit})
         plan = checked.plan.model_copy(update={"source": source})
         checked = replace(checked, plan=plan)
+    faults = list(_unserved(checked))
     pools = [pool for pool in manifests.pools if pool.spec.replicas]
-    if faults := engines.unavailable(pools, by_flag=wishes.engine is not None):
+    faults += engines.unavailable(pools, by_flag=wishes.engine is not None)
+    if faults:
         raise ManifestErrors(located(faults, manifests.origins))
     return _opened(checked, by_flag=wishes.output is not None)
+
+
+def _unserved(checked: Checked) -> Iterator[ManifestError]:
+    """Steps whose pools are all at 0 replicas: rows would wait there for ever."""
+    for step in checked.plan.flow.steps:
+        names = [pool.name for pool in checked.plan.pools_of(step.name)]
+        pools = [pool for pool in checked.manifests.pools if pool.metadata.name in names]
+        if not any(pool.spec.replicas for pool in pools):
+            problem = f'nobody serves step "{step.name}": its pools have 0 replicas'
+            yield pools[0].fault(("spec", "replicas"), problem, "set replicas to 1 or more")
 
 
 def _with_output(manifests: Manifests, uri: str) -> Manifests:
