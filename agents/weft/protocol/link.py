@@ -12,14 +12,6 @@ from collections.abc import Set
 
 from weft.protocol.message import Control, Done, Frame, Message, SegmentItem
 
-FRAME_MESSAGES = 256
-"""Messages (and as many segments) in one frame at the most."""
-FRAME_BYTES = 1 << 20
-"""A frame is closed when its bodies reach this; one body may be larger."""
-WINDOW = 4
-"""Unacknowledged frames at the most. Below it, a second frame goes out only when it is worth it."""
-WORTH = 64
-"""Queued messages that make a frame worth sending while another is unanswered."""
 RESEND_AFTER = 2.0
 """Seconds without an acknowledgement after which frames go out again (TCP loses none; a new
 connection resends at once)."""
@@ -27,6 +19,16 @@ connection resends at once)."""
 
 class Link:
     """One end of the session with `peer`."""
+
+    FRAME_MESSAGES = 256
+    """Messages (and as many segments) in one frame at the most."""
+    FRAME_BYTES = 1 << 20
+    """A frame is closed when its bodies reach this; one body may be larger."""
+    WINDOW = 4
+    """Unacknowledged frames at the most. Below it, a second frame goes out only when it is worth
+    it."""
+    WORTH = 64
+    """Queued messages and segments that make a frame worth sending while another is unanswered."""
 
     __slots__ = (
         "_control",
@@ -154,16 +156,18 @@ class Link:
         self._received = frame.seq
         return acknowledged, True
 
-    def tick(self, now: float) -> None:
-        """Schedule a resend where the peer has been silent for too long."""
-        if self._unacked and not self._resend and now - self._sent_at >= RESEND_AFTER:
-            self._resend = deque(self._unacked)
+    def tick(self, now: float) -> bool:
+        """Have frames go out again where the peer has been silent for too long; True if so."""
+        if not self._unacked or self._resend or now - self._sent_at < RESEND_AFTER:
+            return False
+        self._resend = deque(self._unacked)
+        return True
 
     def _may_send(self) -> bool:
         waiting = len(self._unacked)
         if waiting == 0:
             return self.queued() > 0
-        return waiting < WINDOW and len(self._messages) + len(self._segments) >= WORTH
+        return waiting < self.WINDOW and len(self._messages) + len(self._segments) >= self.WORTH
 
     def _close_frame(self) -> Frame:
         frame = Frame(seq=self._next)
@@ -172,14 +176,14 @@ class Link:
         if self._messages:
             messages = frame.messages = []
             queue = self._messages
-            while queue and len(messages) < FRAME_MESSAGES and size < FRAME_BYTES:
+            while queue and len(messages) < self.FRAME_MESSAGES and size < self.FRAME_BYTES:
                 message = queue.popleft()
                 size += len(message.body)
                 messages.append(message)
         if self._segments:
             segments = frame.segments = []
             items = self._segments
-            while items and len(segments) < FRAME_MESSAGES and size < FRAME_BYTES:
+            while items and len(segments) < self.FRAME_MESSAGES and size < self.FRAME_BYTES:
                 item = items.popleft()
                 size += len(item.body)
                 segments.append(item)

@@ -142,8 +142,8 @@ class Node:
         """Let time pass; call several times a second."""
         unreachable: set[int] = set()
         for peer, link in self.links.items():
-            link.tick(now)
-            self._dirty[peer] = link
+            if link.tick(now):
+                self._dirty[peer] = link
             if not link.connected and now - link.down_since > UNREACHABLE_AFTER:
                 unreachable.add(peer)
         if not unreachable:

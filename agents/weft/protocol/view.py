@@ -77,12 +77,13 @@ class View(msgspec.Struct, array_like=True, frozen=True, dict=True):
 
     @cached_property
     def writers(self) -> dict[int, int]:
-        """Partition -> incarnation of its writer; the newest where two claim one."""
-        owners: dict[int, int] = {}
-        for member in sorted(self.members, key=lambda member: member.incarnation):
-            if member.role == "writer":
-                owners.update(dict.fromkeys(member.partitions, member.incarnation))
-        return owners
+        """Partition -> incarnation of its writer. (The directory gives no partition to two.)"""
+        return {
+            partition: member.incarnation
+            for member in self.members
+            if member.role == "writer"
+            for partition in member.partitions
+        }
 
     @cached_property
     def source(self) -> int:

@@ -61,6 +61,7 @@ class HeadProcess(Process):
             max_bytes=schedule.max_bytes,
             seed=schedule.seed,
         )
+        world.fit(self.node)
         if generation > 1:
             self.node.adopt(now)
         self._rows = None

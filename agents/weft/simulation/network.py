@@ -44,6 +44,8 @@ class Network:
         self.reordering = 0.0
         self.blocked: set[tuple[str, str]] = set()
         """(from, to) by the names of processes."""
+        self.cut: set[tuple[str, str]] = set()
+        """The same for connections alone: the directory is heard."""
         self._connections: dict[tuple[int, int], _Connection] = {}
         self._dialled: dict[tuple[int, int], float] = {}
         self.by_incarnation: dict[int, Process] = {}
@@ -104,7 +106,8 @@ class Network:
             caller.connected(peer)
 
     def _is_blocked(self, a: Process, b: Process) -> bool:
-        return (a.name, b.name) in self.blocked or (b.name, a.name) in self.blocked
+        ways = (a.name, b.name), (b.name, a.name)
+        return any(way in self.blocked or way in self.cut for way in ways)
 
     def break_between(self, a: Process, b: Process) -> None:
         """The connection breaks; both ends notice, each in its own time."""
@@ -154,7 +157,8 @@ class Network:
         a, b = connection.ends
         receiver = b if a is sender else a
         struck = self._struck
-        if self.blocked and (sender.name, receiver.name) in self.blocked:
+        way = (sender.name, receiver.name)
+        if way in self.blocked or way in self.cut:
             struck["frame blocked"] += 1
             return
         rng = self._rng

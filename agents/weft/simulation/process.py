@@ -13,7 +13,7 @@ from weft.protocol.view import Member, Role, View
 if TYPE_CHECKING:
     from weft.simulation.world import World
 
-TICK = 0.5
+TICK = 0.7
 """Seconds between ticks of a node, each with a heartbeat."""
 
 
@@ -160,6 +160,7 @@ class Process:
             self.world.trace("joined", self.name, self.incarnation)
             self.world.network.by_incarnation[self.incarnation] = self
             self.node = self.make_node(member)
+            self.world.fit(self.node)
         if view is not None:
             self.viewed(directory, view)
 

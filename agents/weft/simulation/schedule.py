@@ -39,6 +39,7 @@ FaultKind = Literal[
     "drain",
     "scale up",
     "slow",
+    "cut",
 ]
 
 
@@ -83,6 +84,8 @@ class Schedule(msgspec.Struct, frozen=True):
     """Share of rows that cannot even start."""
     poison: tuple[int, ...] = ()
     """Ordinals of rows that kill any process that handles them in the entry step."""
+    small_frames: bool = False
+    """Frames of few messages, several on their way at once."""
     loss: float = 0.0
     duplication: float = 0.0
     reordering: float = 0.0
@@ -105,7 +108,19 @@ class Schedule(msgspec.Struct, frozen=True):
         return next(iter(self.steps))
 
 
-MIXES = ("calm", "one death", "network", "deaths", "writers", "head", "change", "all", "all")
+MIXES = (
+    "calm",
+    "haste",
+    "one death",
+    "network",
+    "cut",
+    "deaths",
+    "writers",
+    "head",
+    "change",
+    "all",
+    "all",
+)
 
 
 def generate(seed: int, mix: str | None = None) -> Schedule:
@@ -137,22 +152,35 @@ def generate(seed: int, mix: str | None = None) -> Schedule:
         failing=rng.choice((0.0, 0.0, 0.1)),
         silent=rng.choice((0.0, 0.3)),
         buried=rng.choice((0.0, 0.0, 0.1)),
+        small_frames=rng.random() < 0.5,
     )
     if chosen == "calm":
         return plain
+    if chosen == "haste":
+        # Hops as short as frames take, and rows that are asked after because they wait for long.
+        return msgspec.structs.replace(
+            plain, rows=24, concurrency=1, max_rows=100, max_bytes=1 << 20, work=0.05, delay=0.05
+        )
     if chosen == "one death":
         # Nothing may have to start again: hops take longer than frames, so that no census misses
         # a row on the move.
         names = [f"{step}-{i}" for step, count in agents.items() for i in range(count)]
+        names += [f"writer-{i}" for i in range(writers)]
         fault = Fault(rng.uniform(0.3, 4.0), "kill", (rng.choice(names),), rng.uniform(0.5, 3.0))
         return msgspec.structs.replace(
-            plain, work=0.5, delay=0.002, faults=(fault,), calm=fault.at + fault.lasts
+            plain,
+            work=0.5,
+            delay=rng.choice((0.002, 0.05)),
+            duplication=rng.choice((0.0, 0.3)),
+            faults=(fault,),
+            calm=fault.at + fault.lasts,
         )
     return _with_faults(plain, rng)
 
 
 _KINDS: dict[str, tuple[FaultKind, ...]] = {
     "network": ("break", "break", "partition", "partition one way", "slow"),
+    "cut": ("cut", "cut", "cut", "break"),
     "deaths": ("kill", "kill", "kill several", "kill all", "pause", "pause long"),
     "writers": ("kill", "pause", "pause long", "replace", "break"),
     "head": ("kill", "pause", "pause long", "replace", "break"),
@@ -170,6 +198,7 @@ _KINDS: dict[str, tuple[FaultKind, ...]] = {
         "drain",
         "scale up",
         "slow",
+        "cut",
     ),
 }
 
@@ -178,7 +207,7 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
     agents = [f"{step}-{i}" for step, count in plain.agents.items() for i in range(count)]
     writers = [f"writer-{i}" for i in range(plain.writers)]
     everyone = [*agents, *writers, "head"]
-    network = plain.mix in ("network", "all") and rng.random() < 0.7
+    network = plain.mix in ("network", "cut", "all") and rng.random() < 0.7
     commits = plain.mix in ("writers", "all") and rng.random() < 0.7
     last = rng.choice((2.0, 5.0, 10.0))
     faults: list[Fault] = []
@@ -203,6 +232,9 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
                 lasts = rng.choice((0.5, 2.0, 6.0, 20.0))
         elif kind == "kill all":
             targets = tuple(everyone)
+        elif kind == "cut":
+            targets = tuple(rng.sample(everyone, 2))
+            lasts = rng.choice((3.0, 20.0, 25.0))
         elif kind == "break":
             targets = tuple(rng.sample(everyone, 2))
         else:
@@ -216,7 +248,7 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
         plain,
         max_crashes=2 if poison else plain.max_crashes,
         fence_rows=rng.choice((16_384, 16_384, 16_384, 2)),
-        work=rng.choice((plain.work, 0.5, 1.5)),
+        work=rng.choice((plain.work, 0.5, 1.5, 8.0 if plain.mix == "cut" else 0.5)),
         loss=rng.choice((0.0, 0.02, 0.2)) if network else 0.0,
         duplication=rng.choice((0.0, 0.05, 0.3)) if network else 0.0,
         reordering=rng.choice((0.0, 0.05, 0.3)) if network else 0.0,

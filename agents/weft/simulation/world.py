@@ -6,7 +6,10 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 
+from weft.protocol.link import Link
+from weft.protocol.node import Node
 from weft.simulation.agent_process import AgentProcess
 from weft.simulation.clock import Clock
 from weft.simulation.head_process import HeadProcess, row_key
@@ -22,7 +25,7 @@ ENDS_WITHIN = 100.0
 """Seconds of calm, besides the work itself one row after the other, in which every row must have
 ended and every process be at rest: a few times the longest chain of time-outs (lease, grace, a wait
 for segments, two censuses)."""
-LOOKS_EVERY = 0.5
+LOOKS_EVERY = 1.0
 ZOMBIE_HEAD_LIVES = 2.0
 """Seconds that a replaced head goes on after it has woken: nobody tells it."""
 
@@ -77,6 +80,11 @@ class World:
         process.start()
 
     # for the processes
+
+    def fit(self, node: Node) -> None:
+        """Give a new node the links of this schedule."""
+        if self.schedule.small_frames:
+            node.link_type = small(node.link_type)
 
     def mark(self) -> int:
         """A number for one hop."""
@@ -177,6 +185,12 @@ class World:
                 assert isinstance(process, AgentProcess)
                 struck["scale up"] += 1
                 self._add(AgentProcess(self, f"{process.name}+{len(self.processes)}", process.step))
+        elif kind == "cut":
+            a, b = fault.targets
+            struck["cut between two"] += 1
+            self.network.cut |= {(a, b), (b, a)}
+            self.network.break_blocked()
+            after(fault.lasts, self._rejoin, {(a, b), (b, a)})
         elif kind == "slow":
             for process in targets:
                 if isinstance(process, AgentProcess):
@@ -216,16 +230,30 @@ class World:
     def _heal(self, ways: set[tuple[str, str]]) -> None:
         self.network.blocked -= ways
 
+    def _rejoin(self, ways: set[tuple[str, str]]) -> None:
+        self.network.cut -= ways
+
     def _becalm(self) -> None:
         """The end of all faults: everything that shall run does, and nothing is lost any more."""
         self.trace("CALM")
         self.calm = True
         network = self.network
         network.blocked.clear()
+        network.cut.clear()
         network.loss = network.duplication = network.reordering = 0.0
         for process in list(self.processes.values()):
             process.wake()
             self.revive(process)
+
+
+@cache
+def small(link_type: type[Link]) -> type[Link]:
+    """The links with frames so small that even a few rows fill the window."""
+    return type(
+        f"Small{link_type.__name__}",
+        (link_type,),
+        {"__slots__": (), "FRAME_MESSAGES": 2, "WORTH": 1, "WINDOW": 3},
+    )
 
 
 def simulate(schedule: Schedule, machines: Machines = REAL, *, trace: bool = False) -> Outcome:
