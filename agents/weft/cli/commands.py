@@ -15,16 +15,22 @@ _COMMANDS = {
     "bench": "Measure the runtime on this machine.",
     "version": "Print the version.",
 }
+_ON_A_CLUSTER = {
+    "head": "Directory, source and control API of a pipeline.",
+    "agent": "One agent of a pool.",
+    "writer": "One writer of the output.",
+}
+"""What pods run."""
 _ELSEWHERE = {"bench": "weft.bench"}
 """Commands that are defined outside of `weft.cli`; shown where that module is installed."""
 
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in _COMMANDS if _is_there(name)]
+        return [name for name in (*_COMMANDS, *_ON_A_CLUSTER) if _is_there(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS or not _is_there(cmd_name):
+        if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(_ELSEWHERE.get(cmd_name, f"weft.cli.{cmd_name}"))
         command = getattr(module, "command", None)
@@ -32,8 +38,9 @@ class _Lazy(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list, without importing the commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
+        for title, commands in (("Commands", _COMMANDS), ("In pods", _ON_A_CLUSTER)):
+            with formatter.section(title):
+                formatter.write_dl([(n, said) for n, said in commands.items() if _is_there(n)])
 
 
 @click.group(
