@@ -216,6 +216,7 @@ def test_a_commit_whose_acknowledgement_is_lost_is_not_made_again(tmp_path: Path
     for start in range(0, 12, 3):
         assert table.commit(0, batch(range(start, start + 3))).rows == 3
     assert keys(tmp_path) == list(range(12))
+    assert not table._seats[0].lost
 
 
 def test_a_claim_whose_acknowledgement_is_lost_is_ours(tmp_path: Path) -> None:
