@@ -19,9 +19,9 @@ from weft_operator import names
 from weft_operator.decide.overlay import lay_over
 from weft_operator.jsontypes import Object
 
-DRAIN_SECONDS: Final = 30
-"""What an agent is given to finish or hand back its rows (Ray's own default drain time)."""
-GRACE_SECONDS: Final = DRAIN_SECONDS + 15
+DRAIN_SECONDS: Final = 60
+"""What an agent is given to finish or hand back its rows."""
+GRACE_SECONDS: Final = DRAIN_SECONDS + 30
 """Must exceed the drain, or the kubelet kills what still hands its rows back."""
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
@@ -139,7 +139,7 @@ def _env(pipeline: SyntheticPipeline, image: str, revision: str) -> list[Object]
         _from_pod("POD_NAME", "metadata.name"),
         _from_pod("POD_IP", "status.podIP"),
         _from_pod("NODE_NAME", "spec.nodeName"),
-        {"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": str(DRAIN_SECONDS)},
+        {"name": "WEFT_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
     ]
 
 
@@ -207,17 +207,22 @@ def _container(
 
 
 def _worker_probes() -> Object:
-    """Ready when it serves. An agent that loads a model or seeks its head is alive, not ready:
-    so liveness asks no more than that the process accepts connections."""
+    """An agent that loads a model or seeks its head is alive, and not ready."""
     return {
         "readinessProbe": {
-            "httpGet": {"path": "/healthz", "port": names.AGENT_PORT},
+            "httpGet": {"path": "/readyz", "port": names.AGENT_PORT},
             "periodSeconds": 3,
             "timeoutSeconds": 5,
         },
+        # Its port opens when Ray has joined, which waits for the head, which waits for a node …
+        "startupProbe": {
+            "httpGet": {"path": "/healthz", "port": names.AGENT_PORT},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+            "failureThreshold": 120,
+        },
         "livenessProbe": {
-            "tcpSocket": {"port": names.AGENT_PORT},
-            "initialDelaySeconds": 120,
+            "httpGet": {"path": "/healthz", "port": names.AGENT_PORT},
             "periodSeconds": 20,
             "timeoutSeconds": 10,
             "failureThreshold": 6,
