@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import cel
-
 from weft_api.errors import did_you_mean, likeliest
+from weft_api.evaluator import cel
 
 ROW = "row"
 """The one variable."""

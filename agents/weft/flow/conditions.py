@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-import cel
-
 from weft.row import Row
+from weft_api.evaluator import cel
 from weft_api.expressions import fields_used, problem_of
 
 MEMO_ENTRIES = 512

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import cel
 from pydantic.fields import FieldInfo
 
 from weft_api.base import Model, Rule
 from weft_api.errors import ManifestError, Path
+from weft_api.evaluator import cel
 from weft_api.meta import Resource
 
 TWICE = Rule("", "is there twice", "give each its own name")
