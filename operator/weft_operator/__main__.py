@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from weft_operator import logs
 from weft_operator.api import ApiError
+from weft_operator.decide.network import Callers
 from weft_operator.decide.pods import Defaults
 from weft_operator.replica import run
 from weft_operator.settings import Settings
@@ -145,6 +146,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="pipelines that are reconciled at once (WEFT_WORKERS, default 16)",
     )
+    add(
+        "--network-policies",
+        action=argparse.BooleanOptionalAction,
+        default=env("WEFT_NETWORK_POLICIES", "false") == "true",
+        help="make a NetworkPolicy for each pipeline: its own pods, the operator (found by "
+        "--operator-label in --own-namespace) and --metrics-namespace may reach its pods "
+        "(WEFT_NETWORK_POLICIES=true)",
+    )
+    add(
+        "--operator-label",
+        action="append",
+        default=_listed(env("WEFT_OPERATOR_LABELS")),
+        metavar="KEY=VALUE",
+        type=_label,
+        help="label of the operator's pods; repeatable (WEFT_OPERATOR_LABELS, comma-separated)",
+    )
+    add(
+        "--metrics-namespace",
+        action="append",
+        default=_listed(env("WEFT_METRICS_NAMESPACES")),
+        metavar="NAME",
+        help="namespace whose pods may read metrics; repeatable (WEFT_METRICS_NAMESPACES)",
+    )
     add("--log", choices=("json", "text"), default=env("WEFT_LOG", "json"), help="(WEFT_LOG)")
     add(
         "--log-level",
@@ -161,6 +185,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             image=options.image,
             image_pull_policy=options.image_pull_policy,
             image_pull_secrets=tuple(dict.fromkeys(options.image_pull_secret)),
+            callers=_callers(options) if options.network_policies else None,
         ),
         namespaces=tuple(dict.fromkeys(options.namespace)),
         own_namespace=options.own_namespace,
@@ -172,6 +197,21 @@ def _settings(options: argparse.Namespace) -> Settings:
         health_port=options.health_port,
         workers=options.workers,
     )
+
+
+def _callers(options: argparse.Namespace) -> Callers:
+    pairs = (label.split("=", 1) for label in options.operator_label)
+    return Callers(
+        operator_namespace=options.own_namespace,
+        operator_labels=dict(pairs),
+        metrics_namespaces=tuple(dict.fromkeys(options.metrics_namespace)),
+    )
+
+
+def _label(text: str) -> str:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f'"{text}" is no label; write KEY=VALUE')
+    return text
 
 
 def _listed(text: str | None) -> list[str]:

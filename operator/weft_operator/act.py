@@ -15,6 +15,7 @@ from weft_operator.api import (
     CLUSTERS,
     CONFIG_MAPS,
     EVENTS,
+    NETWORK_POLICIES,
     PIPELINES,
     PODS,
     POOLS,
@@ -54,8 +55,10 @@ class Actor:
             making.append(self._make_token(decision.token))
         if decision.plan_map is not None:
             making.append(self._put_plan_map(decision.plan_map))
+        if decision.network_policy is not None:
+            making.append(self._make_network_policy(decision.network_policy))
         if decision.create is not None:
-            # With the two above, not after them: the kubelet waits for what a pod refers to.
+            # With the others, not after them: the kubelet waits for what a pod refers to.
             making.append(self._create_cluster(decision.create, pipeline))
         if making:
             await _all(making)
@@ -149,6 +152,13 @@ class Actor:
                 raise
             # That of a former start is as good: pods may run with it.
             await self._is_ours(SECRETS, obj)
+
+    async def _make_network_policy(self, obj: Object) -> None:
+        try:
+            await self._api.create(NETWORK_POLICIES, obj)
+        except ApiError as error:
+            if error.status != 409:  # one that is there may have been made stricter by somebody
+                raise
 
     async def _put_plan_map(self, obj: Object) -> None:
         meta = obj["metadata"]

@@ -48,6 +48,7 @@ PODS: Final = Kind("", "v1", "pods")
 NODES: Final = Kind("", "v1", "nodes")
 CONFIG_MAPS: Final = Kind("", "v1", "configmaps")
 SECRETS: Final = Kind("", "v1", "secrets")
+NETWORK_POLICIES: Final = Kind("networking.k8s.io", "v1", "networkpolicies")
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases")
 EVENTS: Final = Kind("", "v1", "events")
 
@@ -100,6 +101,16 @@ class Api:
             if error.status == 404:
                 return None
             raise
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind now."""
+        try:
+            found = await self._ask("GET", f"/apis/{kind.group}/{kind.version}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(each["name"] == kind.plural for each in found.get("resources", ()))
 
     async def list(self, kind: Kind, namespace: str = "", *, labels: str = "") -> Object:
         """Metadata only: names, uids, versions and labels."""

@@ -70,7 +70,8 @@ class Intake:
         store = self._store
         self._watch(registry, ("weft.dev", "v1alpha1", "syntheticpipelines"), store.pipelines)
         self._watch(registry, ("weft.dev", "v1alpha1", "agentpools"), store.pools)
-        self._watch(registry, ("ray.io", "v1", "rayclusters"), store.clusters)
+        if settings.watch_clusters:
+            self._watch(registry, ("ray.io", "v1", "rayclusters"), store.clusters)
         self._watch(registry, ("", "v1", "pods"), store.pods)
         self._watch(registry, ("", "v1", "configmaps"), store.plans)
         if settings.watch_nodes:

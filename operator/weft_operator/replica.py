@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import kopf
 
 from weft_operator import handlers
 from weft_operator.act import Actor
-from weft_operator.api import Api
+from weft_operator.api import CLUSTERS, PIPELINES, POOLS, Api, ApiError
 from weft_operator.head_client import HeadClient
 from weft_operator.heads import Heads
 from weft_operator.health import Health, serve
@@ -86,6 +87,7 @@ async def _ends_first(one: Awaitable[object], other: Awaitable[object]) -> bool:
 
 
 async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Event) -> int:
+    settings = replace(settings, watch_clusters=await _kinds_are_served(api, stop))
     store = Store()
     client = HeadClient()
     actor = Actor(api, store, settings.identity)
@@ -101,8 +103,8 @@ async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Even
     kopf.on.login(registry=registry)(_login)
     kopf_settings = kopf.OperatorSettings()
     handlers.operator_settings(kopf_settings)
-    # One namespace's rights do not reach to the lists of namespaces and of CRDs.
-    kopf_settings.scanning.disabled = bool(settings.namespaces)
+    # What is watched is known, so that no right to list CRDs and namespaces is needed.
+    kopf_settings.scanning.disabled = True
 
     watching = kopf.operator(
         registry=registry,
@@ -117,6 +119,8 @@ async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Even
         asyncio.create_task(heads.run(), name="heads"),
         asyncio.create_task(sweep.run(), name="sweep"),
     ]
+    if not settings.watch_clusters:
+        tasks.append(asyncio.create_task(_kuberay_comes(api), name="wait for KubeRay"))
     # Kopf ends by ending all tasks that were not there when it began: let these begin first.
     await asyncio.sleep(0)
     watches = asyncio.create_task(watching, name="watches")
@@ -133,6 +137,28 @@ async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Even
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
+
+
+async def _kinds_are_served(api: Api, stop: asyncio.Event) -> bool:
+    """Waits for our own kinds; whether KubeRay's is there too."""
+    while not (await api.serves(PIPELINES) and await api.serves(POOLS)):
+        log.error("the CRDs of weft.dev are not installed; the Helm chart brings them")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 10.0)
+            return False
+    return await api.serves(CLUSTERS)
+
+
+async def _kuberay_comes(api: Api) -> None:
+    """Ends, and the process with it, when there is something to watch. Kopf looks for kinds at its
+    start only; pipelines say `KubeRayMissing` meanwhile."""
+    log.error("KubeRay's CRD rayclusters.ray.io (v1) is not installed; install KubeRay")
+    while True:
+        await asyncio.sleep(10.0)
+        with contextlib.suppress(ApiError):
+            if await api.serves(CLUSTERS):
+                log.warning("KubeRay is installed now; starting anew to watch its clusters")
+                return
 
 
 def _login(**kwargs: object) -> kopf.ConnectionInfo | None:

@@ -21,6 +21,8 @@ class Settings:
     lease_name: str = "weft-operator"
     leader_election: bool = True
     watch_nodes: bool = True
+    watch_clusters: bool = True
+    """False while KubeRay is not installed; found out at the start."""
     metrics_port: int = 8080
     health_port: int = 8081
     workers: int = 16

@@ -71,7 +71,8 @@ class Sweep:
         store = self._store
         await self._kind(PIPELINES, store.pipelines, "")
         await self._kind(POOLS, store.pools, "")
-        await self._kind(CLUSTERS, store.clusters, PIPELINE_LABEL)
+        if self._settings.watch_clusters:
+            await self._kind(CLUSTERS, store.clusters, PIPELINE_LABEL)
         await self._kind(PODS, store.pods, PIPELINE_LABEL)
         await self._kind(CONFIG_MAPS, store.plans, PIPELINE_LABEL)
         if self._settings.watch_nodes:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from weft_api.pipeline import SyntheticPipeline
 from weft_operator import names
+from weft_operator.decide import network, scale, statuses
 from weft_operator.decide import pools as pool_views
-from weft_operator.decide import scale, statuses
 from weft_operator.decide.compiled import Compiled, compiled
 from weft_operator.decide.conditions import State
 from weft_operator.decide.lifecycle import Course, course
@@ -51,6 +51,7 @@ class Decision:
     token: Object | None = None
     """Secret without its values, made where there is none; they are drawn when it is made."""
     plan_map: Object | None = None
+    network_policy: Object | None = None
     create: Object | None = None
     replace: Replacement | None = None
     remove: RayCluster | None = None
@@ -294,6 +295,7 @@ class _Run:
         )
         if cluster is None:
             writes["token"] = self._owned("Secret", names.token_secret(pipeline.metadata.name))
+            writes["network_policy"] = self._network_policy()
             writes["create"] = cluster_object(pipeline, spec)
         elif spec != cluster.spec or is_drifted(cluster):
             writes["replace"] = Replacement(cluster, spec)
@@ -313,6 +315,13 @@ class _Run:
         obj["metadata"]["annotations"] = {names.PLAN_GENERATION: str(generation)}
         obj["data"] = {names.PLAN_FILE: self.made.text}
         return obj
+
+    def _network_policy(self) -> Object | None:
+        if self.defaults.callers is None:
+            return None
+        obj = self._owned("NetworkPolicy", self.pipeline.metadata.name)
+        spec = network.policy(self.pipeline.metadata.name, self.defaults.callers)
+        return {**obj, "apiVersion": "networking.k8s.io/v1", "spec": spec}
 
     def _owned(self, kind: str, name: str) -> Object:
         return {

@@ -16,6 +16,7 @@ from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool, Gpu
 from weft_api.scalars import Quantity
 from weft_operator import names
+from weft_operator.decide.network import Callers
 from weft_operator.decide.overlay import lay_over
 from weft_operator.jsontypes import Object
 
@@ -48,6 +49,8 @@ class Defaults:
     image_pull_policy: str = ""
     """Empty: Kubernetes' own rule."""
     image_pull_secrets: tuple[str, ...] = ()
+    callers: Callers | None = None
+    """Who may reach the pods; None: no NetworkPolicy is made."""
 
 
 def head_image(pipeline: SyntheticPipeline, defaults: Defaults) -> str:
