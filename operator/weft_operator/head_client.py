@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Final
 
@@ -58,15 +59,25 @@ class HeadClient:
             async with self._session.request(
                 method, f"http://{host}:{HEAD_PORT}{path}", data=body, headers=headers
             ) as answer:
-                text = await answer.content.read(LARGEST)
+                text = await _bounded(answer)
                 if answer.status >= 300:
                     HEAD_REQUESTS.labels(call, str(answer.status)).inc()
                     said = " ".join(text.decode(errors="replace").split())[:300]
                     raise HeadError(answer.status, f"{call} on {pod.name}: {answer.status}: {said}")
-                found: dict[str, object] = await answer.json() if text and method == "GET" else {}
+                found: dict[str, object] = json.loads(text) if method == "GET" else {}
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             HEAD_REQUESTS.labels(call, "none").inc()
             text_ = str(error) or type(error).__name__
             raise HeadError(0, f"{call} on {pod.name}: {text_}") from None
         HEAD_REQUESTS.labels(call, "ok").inc()
         return found
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole body. Raises ValueError for one that is too large."""
+    text = bytearray()
+    async for chunk in answer.content.iter_any():
+        text += chunk
+        if len(text) > LARGEST:
+            raise ValueError(f"the answer is larger than {LARGEST >> 20} MiB")
+    return bytes(text)
