@@ -224,6 +224,10 @@ class HeadProcess:
             registry.directory.heartbeat(node.incarnation, now)
             registry.tick(now)
             self._keep_stats()
+            if node.room():
+                # Room comes with time as well as with frames: when members of an earlier head have
+                # been waited for.
+                feed.room()
             if feeding.done():
                 feeding.result()
                 registry.hurry()
@@ -252,12 +256,12 @@ class HeadProcess:
 
     def _take_ended(self) -> None:
         node = self._node
-        if node is None or not node.ended:
+        if node is None:
             return
         ended, node.ended = node.ended, []
         for done in ended:
             self._done.add(done.row, done.status)
-        if self._feed is not None:
+        if self._feed is not None and node.room():
             self._feed.room()
 
     def _flush(self) -> None:
