@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +20,10 @@ from weft.runtime.status import Status
 
 REFRESH = 8
 """Pictures a second; the figures change less often, the spinner and the clock do."""
+
+
+SLOW_START = 10.0
+"""Seconds of starting after which the view looks for a reason."""
 
 
 class LiveView:
@@ -54,7 +59,8 @@ class LiveView:
         parts: list[RenderableType] = [self._title()]
         progress = self._progress
         if progress is not None:
-            parts += [_steps(progress), _rows(progress), _bar(progress)]
+            parts += [_steps(progress)] if progress.pools else []
+            parts += [_rows(progress), _bar(progress)]
             if progress.trouble:
                 parts.append(Text(f"! {progress.trouble}", "yellow"))
         if waiting := self._waiting():
@@ -74,10 +80,19 @@ class LiveView:
     def _waiting(self) -> str:
         """What is waited for at the start, or at the end."""
         if self._what:
-            return f"{self._what} … {units.seconds(time.monotonic() - self._since)}"
+            waited = time.monotonic() - self._since
+            return f"{self._what} … {units.seconds(waited)}{machine_is_busy(waited)}"
         if self._progress is not None and self._progress.starting:
             return f"waiting for {', '.join(self._progress.starting)}"
         return ""
+
+
+def machine_is_busy(waited: float) -> str:
+    """Why a start takes long, where the machine's load tells: Ray's takes seconds of CPU."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if waited < SLOW_START or load < 2 * cores:
+        return ""
+    return f" (this machine is busy: load {load:.0f} on {cores} cores)"
 
 
 def _steps(progress: Progress) -> Table:

@@ -40,6 +40,12 @@ class Prepared:
     def plan(self) -> Plan:
         return self.checked.plan
 
+    @property
+    def simulated(self) -> bool:
+        """Every engine is the simulator."""
+        kinds = {pool.engine.kind for pool in self.plan.pools if pool.engine}
+        return kinds == {"simulator"}
+
 
 def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Prepared:
     """Checks everything and makes the output, if there is none yet.

@@ -72,6 +72,7 @@ class Meter:
     plan: Plan
     _samples: deque[_Sample] = field(default_factory=deque)
     _moved: float | None = None
+    _pools: list[PoolRate] = field(default_factory=list)
 
     def take(self, status: Status, now: float) -> Progress:
         sample = _Sample(
@@ -85,7 +86,7 @@ class Meter:
         rate = self._rate(lambda each: each.ended)
         return Progress(
             status,
-            [self._pool(pool) for pool in status.pools],
+            self._pool_rates(status),
             rate,
             _left(status, rate),
             still_starting(self.plan, status),
@@ -101,6 +102,15 @@ class Meter:
         first, last = self._samples[0], self._samples[-1]
         gone = last.at - first.at
         return max(0.0, (counter(last) - counter(first)) / gone) if gone > 0 else 0.0
+
+    def _pool_rates(self, status: Status) -> list[PoolRate]:
+        """In the flow's order. At the end the agents have left: then the last figures stand."""
+        if not any(pool.instances for pool in status.pools):
+            return self._pools
+        order = [step.name for step in self.plan.flow.steps]
+        pools = sorted(status.pools, key=lambda pool: order.index(pool.step))
+        self._pools = [self._pool(pool) for pool in pools]
+        return self._pools
 
     def _pool(self, pool: PoolStatus) -> PoolRate:
         def of(sample: _Sample, which: int) -> int:

@@ -46,7 +46,7 @@ def run(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes, *, view: s
     with _Stops() as stops:
         final, failure = _drive(prepared, shown, stops)
     if view != "json" and final is not None:
-        console.print(summary(final, prepared.done))
+        console.print(summary(final, prepared.done, simulated=prepared.simulated))
     if failure:
         raise Refused(f"run: {failure}", code=FAILED)
     if stops.count and not (final and final.finished):
@@ -151,7 +151,7 @@ def _tell_complete(prepared: Prepared, console: Console, view: str) -> None:
         JsonView(sys.stdout, prepared.plan).close(status)
         return
     console.print(f"All {status.rows.resumed:,} rows were done already; nothing had to be started.")
-    console.print(summary(status, done))
+    console.print(summary(status, done, simulated=prepared.simulated))
 
 
 class _Stops:

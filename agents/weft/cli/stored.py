@@ -41,8 +41,12 @@ class Stored:
         """The row of that id; or, where no row has it, of that number."""
         found = self._one(arrow.field("id") == name, status)
         if found is None and name.isdecimal() and len(name) < 19:
-            found = self._one(arrow.field("row") == int(name), status)
+            found = self.by_place(int(name), status)
         return found
+
+    def by_place(self, number: int, status: str | None = None) -> dict[str, Any] | None:
+        """The row that stands there in the source, counted from 0."""
+        return self._one(arrow.field("row") == number, status)
 
     def first(self, status: str) -> dict[str, Any] | None:
         """The row of that status that stands first in the source."""
@@ -51,7 +55,7 @@ class Stored:
         ]
         if not len(numbers):
             return None
-        return self._one(arrow.field("row") == pc.min(numbers).as_py(), status)
+        return self.by_place(pc.min(numbers).as_py(), status)
 
     def some_ids(self, count: int) -> list[str]:
         """A few ids, so that an error can show what they look like."""

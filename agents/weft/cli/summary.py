@@ -19,19 +19,21 @@ from weft.data.storage import local_path
 from weft.runtime.status import Status
 
 MOST_REASONS = 3
+SIMULATED = "simulator: replies are made up; --engine openai --model NAME asks a real model"
 COLOURS = {"accepted": "green", "rejected": "yellow", "dead": "red"}
 
 
-def summary(status: Status, done: Mapping[str, int]) -> RenderableType:
-    """`done`: rows found committed when the run began, by status."""
-    parts: list[RenderableType] = [_figures(status, done)]
+def summary(status: Status, done: Mapping[str, int], *, simulated: bool) -> RenderableType:
+    """`done`: rows found committed when the run began, by status. `simulated`: no real model was
+    asked."""
+    parts: list[RenderableType] = [_figures(status, done, simulated)]
     if status.rows.dead:
         parts.append(_dead(status))
     parts.append(_next(status))
     return Group(*parts)
 
 
-def _figures(status: Status, done: Mapping[str, int]) -> Table:
+def _figures(status: Status, done: Mapping[str, int], simulated: bool) -> Table:
     rows = status.rows
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -49,6 +51,8 @@ def _figures(status: Status, done: Mapping[str, int]) -> Table:
         table.add_row(
             "tokens", f"{tokens.prompt:,} prompt, {tokens.completion:,} completion (this run)"
         )
+    if simulated:
+        table.add_row("engine", SIMULATED)
     if rows.reissued:
         table.add_row("begun again", f"{rows.reissued:,} rows, after a process had died")
     table.add_row("output", f"{short_path(status.output.uri)} (Delta table)")
