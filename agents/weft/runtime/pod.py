@@ -220,12 +220,15 @@ def _here() -> NodeAffinitySchedulingStrategy:
 def _start_ray(namespace: str) -> subprocess.Popen[bytes]:
     """Run KubeRay's start line as a child and connect to it."""
     command = _required("KUBERAY_GEN_RAY_START_CMD")
-    process = subprocess.Popen(["/bin/bash", "-c", f"ulimit -n 65536; exec {command}"])
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    raise_limit = "ulimit -n 65536 2>/dev/null"  # Denied to some users; the default may do.
+    process = subprocess.Popen(["/bin/bash", "-c", f"{raise_limit}; exec {command}"])
     deadline = time.monotonic() + RAY_TIMEOUT
     while True:
         try:
+            # What the actor logs goes to the pod's log by way of the driver.
             ray.init(
-                address="auto", namespace=namespace, log_to_driver=False, configure_logging=False
+                address="auto", namespace=namespace, log_to_driver=True, configure_logging=False
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             if process.poll() is not None:
