@@ -84,6 +84,8 @@ class Schedule(msgspec.Struct, frozen=True):
     """Share of rows that cannot even start."""
     poison: tuple[int, ...] = ()
     """Ordinals of rows that kill any process that handles them in the entry step."""
+    unreachable: float = 15.0
+    """Seconds without a connection until a peer counts as unreachable."""
     small_frames: bool = False
     """Frames of few messages, several on their way at once."""
     loss: float = 0.0
@@ -110,7 +112,6 @@ class Schedule(msgspec.Struct, frozen=True):
 
 MIXES = (
     "calm",
-    "haste",
     "one death",
     "network",
     "cut",
@@ -156,11 +157,6 @@ def generate(seed: int, mix: str | None = None) -> Schedule:
     )
     if chosen == "calm":
         return plain
-    if chosen == "haste":
-        # Hops as short as frames take, and rows that are asked after because they wait for long.
-        return msgspec.structs.replace(
-            plain, rows=24, concurrency=1, max_rows=100, max_bytes=1 << 20, work=0.05, delay=0.05
-        )
     if chosen == "one death":
         # Nothing may have to start again: hops take longer than frames, so that no census misses
         # a row on the move.
@@ -211,7 +207,7 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
     commits = plain.mix in ("writers", "all") and rng.random() < 0.7
     last = rng.choice((2.0, 5.0, 10.0))
     faults: list[Fault] = []
-    for _ in range(rng.choice((1, 2, 3, 5))):
+    for _ in range(rng.choice((1, 2, 3, 5, 10 if plain.mix == "cut" else 3))):
         kind = rng.choice(_KINDS[plain.mix])
         at = rng.uniform(0.1, last)
         lasts = rng.uniform(0.1, 3.0)
@@ -234,7 +230,7 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
             targets = tuple(everyone)
         elif kind == "cut":
             targets = tuple(rng.sample(everyone, 2))
-            lasts = rng.choice((3.0, 20.0, 25.0))
+            lasts = rng.choice((1.0, 6.0, 10.0))
         elif kind == "break":
             targets = tuple(rng.sample(everyone, 2))
         else:
@@ -248,7 +244,8 @@ def _with_faults(plain: Schedule, rng: random.Random) -> Schedule:
         plain,
         max_crashes=2 if poison else plain.max_crashes,
         fence_rows=rng.choice((16_384, 16_384, 16_384, 2)),
-        work=rng.choice((plain.work, 0.5, 1.5, 8.0 if plain.mix == "cut" else 0.5)),
+        work=rng.choice((plain.work, 0.5, 1.5, 4.0 if plain.mix == "cut" else 0.5)),
+        unreachable=4.0 if plain.mix in ("cut", "all") else plain.unreachable,
         loss=rng.choice((0.0, 0.02, 0.2)) if network else 0.0,
         duplication=rng.choice((0.0, 0.05, 0.3)) if network else 0.0,
         reordering=rng.choice((0.0, 0.05, 0.3)) if network else 0.0,

@@ -82,7 +82,8 @@ class World:
     # for the processes
 
     def fit(self, node: Node) -> None:
-        """Give a new node the links of this schedule."""
+        """Give a new node the links and the patience of this schedule."""
+        node.unreachable_after = self.schedule.unreachable
         if self.schedule.small_frames:
             node.link_type = small(node.link_type)
 
@@ -159,6 +160,7 @@ class World:
             for process in targets:
                 if process.state != "down":
                     struck[f"{kind}: {process.role}"] += 1
+                    self.oracle.dies(self, process)
                 process.kill()
                 after(fault.lasts, self.revive, process)
         elif kind in ("pause", "pause long"):
@@ -252,7 +254,7 @@ def small(link_type: type[Link]) -> type[Link]:
     return type(
         f"Small{link_type.__name__}",
         (link_type,),
-        {"__slots__": (), "FRAME_MESSAGES": 2, "WORTH": 1, "WINDOW": 3},
+        {"__slots__": (), "FRAME_MESSAGES": 2, "COMPANY": 1, "WINDOW": 3},
     )
 
 
