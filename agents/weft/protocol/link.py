@@ -2,7 +2,14 @@
 
 Frames are numbered per direction and kept until acknowledged; the receiver takes them strictly in
 order. Lost, doubled or reordered frames and broken connections therefore never show above this
-file. The session ends only with one of its two processes.
+file.
+
+Messages, segments, ends of rows and the census go out at once. (A message whose segment stayed
+behind with a process that dies would wait for it in vain.) Settlements and acknowledgements, which
+nobody waits for, wait for company or for a moment: each frame costs both ends a system call, which,
+where hops are few, would be most of what a hop costs.
+
+The session ends only with one of its two processes.
 """
 
 from __future__ import annotations
@@ -24,15 +31,17 @@ class Link:
     """Messages (and as many segments) in one frame at the most."""
     FRAME_BYTES = 1 << 20
     """A frame is closed when its bodies reach this; one body may be larger."""
-    WINDOW = 4
-    """Unacknowledged frames at the most. Below it, a second frame goes out only when it is worth
-    it."""
-    WORTH = 64
-    """Queued messages and segments that make a frame worth sending while another is unanswered."""
+    WINDOW = 8
+    """Unacknowledged frames at the most. The peer acknowledges before it is exhausted."""
+    COMPANY = 16
+    """Waiting items, or messages in the frames to be acknowledged, that are worth a frame."""
+    PATIENCE = 0.05
+    """Seconds that they wait for more at the most."""
 
     __slots__ = (
         "_control",
         "_done",
+        "_lazy_since",
         "_messages",
         "_next",
         "_owed",
@@ -63,7 +72,10 @@ class Link:
         self._resend: deque[Frame] = deque()
         self._next = 1
         self._received = 0
-        self._owed = False
+        self._owed = 0
+        """How much the peer waits for our acknowledgement: in `COMPANY`."""
+        self._lazy_since: float | None = None
+        """Since when something waits for company."""
         self._sent_at = now
 
     # what the role wants to send
@@ -84,11 +96,12 @@ class Link:
     def send_control(self, control: Control) -> None:
         self._control.append(control)
 
-    def withdraw(self, refs: Set[int]) -> None:
-        """Do not send these messages, where they have not been sent yet."""
-        left = [message for message in self._messages if message.ref not in refs]
-        self.load -= len(self._messages) - len(left)
-        self._messages = deque(left)
+    def withdraw(self, refs: Set[int]) -> Set[int]:
+        """Do not send these messages. Returns those that have not been sent yet."""
+        unsent = refs & {message.ref for message in self._messages}
+        self._messages = deque(message for message in self._messages if message.ref not in unsent)
+        self.load -= len(unsent)
+        return unsent
 
     # the connection
 
@@ -97,7 +110,7 @@ class Link:
         self.connected = True
         self._resend = deque(self._unacked)
         self._sent_at = now
-        self._owed = True
+        self._owed = self.COMPANY
 
     def disconnect(self, now: float) -> None:
         if self.connected:
@@ -123,15 +136,14 @@ class Link:
             return None
         if self._resend:
             frame = self._resend.popleft()
-        elif self._may_send():
-            frame = self._close_frame()
-        elif self._owed:
-            frame = Frame()
+        elif self._has_urgent() or self._lazy_is_due(now):
+            frame = self._close_frame() if self._may_send() else Frame()
         else:
             return None
         frame.ack = self._received
         frame.load = load
-        self._owed = False
+        self._owed = 0
+        self._lazy_since = None
         if frame.seq:
             self._sent_at = now
         return frame
@@ -150,24 +162,39 @@ class Link:
             self.load += len(sent.messages)
         if not frame.seq:
             return acknowledged, False
-        self._owed = True
         if frame.seq != self._received + 1:
+            self._owed = self.COMPANY
             return acknowledged, False
+        self._owed += max(len(frame.messages), self.COMPANY * 2 // self.WINDOW, 1)
         self._received = frame.seq
         return acknowledged, True
 
     def tick(self, now: float) -> bool:
-        """Have frames go out again where the peer has been silent for too long; True if so."""
-        if not self._unacked or self._resend or now - self._sent_at < RESEND_AFTER:
-            return False
-        self._resend = deque(self._unacked)
-        return True
+        """Have frames go out again where the peer has been silent for too long. True when there is
+        something to send."""
+        if self._unacked and not self._resend and now - self._sent_at >= RESEND_AFTER:
+            self._resend = deque(self._unacked)
+            return True
+        return self._lazy_is_due(now)
 
     def _may_send(self) -> bool:
-        waiting = len(self._unacked)
-        if waiting == 0:
-            return self.queued() > 0
-        return waiting < self.WINDOW and len(self._messages) + len(self._segments) >= self.WORTH
+        return len(self._unacked) < self.WINDOW and self.queued() > 0
+
+    def _has_urgent(self) -> bool:
+        return self._owed >= self.COMPANY or (
+            len(self._unacked) < self.WINDOW
+            and bool(self._messages or self._segments or self._done or self._control)
+        )
+
+    def _lazy_is_due(self, now: float) -> bool:
+        waiting = self._owed
+        if len(self._unacked) < self.WINDOW:
+            waiting += len(self._settled)
+        if not waiting:
+            return False
+        if self._lazy_since is None:
+            self._lazy_since = now
+        return waiting >= self.COMPANY or now - self._lazy_since >= self.PATIENCE
 
     def _close_frame(self) -> Frame:
         frame = Frame(seq=self._next)

@@ -11,7 +11,9 @@ ENDS = frozenset({ACCEPT, REJECT, DEAD})
 """Destinations that are a row's end: such a message goes to the writer of its row."""
 
 HOP_BITS = 20
-FORK_BITS = 20
+FORK_BITS = 40
+FORK_STEP = 1 << 16
+"""More than any flow has hops."""
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -34,7 +36,9 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True):
     epoch: int
     """Rises when the source issues the row again."""
     fork: int
-    """Rises when a holder sends the row again because its receiver died."""
+    """Rises when a holder sends the row again because its receiver died: by more, the earlier in
+    the row's way its copy is. Of two copies that are sent again the earlier one wins: that it was
+    still kept says that not all that came of it was safe."""
     hop: int
     """Rises with each hop."""
     to: str

@@ -13,14 +13,10 @@ from copy import copy
 from typing import Protocol
 
 from weft.protocol.link import Link
-from weft.protocol.message import ENDS, Control, Done, Frame, Message, Part, SegmentItem
+from weft.protocol.message import ENDS, FORK_STEP, Control, Done, Frame, Message, Part, SegmentItem
 from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
 from weft.protocol.router import choose
 from weft.protocol.view import EMPTY_VIEW, View, partition_of
-
-UNREACHABLE_AFTER = 15.0
-"""Seconds without a connection after which what a peer holds for us is sent elsewhere, though the
-directory still calls it alive (a broken network between the two of us, say)."""
 
 
 class Parts(Protocol):
@@ -37,6 +33,9 @@ class Node:
     """Base of the roles. Subclasses take in messages (`_take_message`), segments and control."""
 
     link_type = Link
+    unreachable_after = 15.0
+    """Seconds without a connection after which what a peer holds for us is sent elsewhere, though
+    the directory still calls it alive (a broken network between the two of us, say)."""
 
     def __init__(self, incarnation: int, *, seed: int = 0) -> None:
         self.incarnation = incarnation
@@ -125,8 +124,6 @@ class Node:
         if view.is_dead(self.incarnation):
             self.fenced_off = True
             return
-        for peer in [peer for peer in self.links if view.is_dead(peer)]:
-            del self.links[peer]
         self._avoid = {member for member in self._avoid if not view.is_dead(member)}
         lost = [
             kept
@@ -134,6 +131,8 @@ class Node:
             if kept.target and view.is_dead(kept.target)
         ]
         self._take_back(lost, crashed=True)
+        for peer in [peer for peer in self.links if view.is_dead(peer)]:
+            del self.links[peer]
         self._send_waiting(now)
         for segment in list(self.outbox.segments.values()):
             self._send_segment(segment, now)
@@ -144,7 +143,7 @@ class Node:
         for peer, link in self.links.items():
             if link.tick(now):
                 self._dirty[peer] = link
-            if not link.connected and now - link.down_since > UNREACHABLE_AFTER:
+            if not link.connected and now - link.down_since > self.unreachable_after:
                 unreachable.add(peer)
         if not unreachable:
             return
@@ -162,17 +161,19 @@ class Node:
 
         As copies, since the old messages may still lie in frames that wait for an acknowledgement.
         """
-        unsent: defaultdict[int, set[int]] = defaultdict(set)
+        by_target: defaultdict[int, list[Retained]] = defaultdict(list)
         for kept in kepts:
-            unsent[kept.target].add(kept.message.ref)
-            message = copy(kept.message)
-            message.fork += 1
-            if crashed and kept.accepted:
-                message.crashes += 1
-            self.outbox.renumber(kept, message)
-        for peer, refs in unsent.items():
-            if link := self.links.get(peer):
-                link.withdraw(refs)
+            by_target[kept.target].append(kept)
+        for target, taken in by_target.items():
+            link = self.links.get(target)
+            unsent = link.withdraw({kept.message.ref for kept in taken}) if link else frozenset()
+            for kept in taken:
+                message = copy(kept.message)
+                message.fork += FORK_STEP - message.hop
+                # Not only what was acknowledged: a row may kill before the acknowledgement is out.
+                if crashed and kept.message.ref not in unsent:
+                    message.crashes += 1
+                self.outbox.renumber(kept, message)
 
     def _send_waiting(self, now: float) -> None:
         """Send what has no receiver yet, where there is one now."""

@@ -16,9 +16,6 @@ from weft.protocol.node import Node
 from weft.protocol.outbox import Retained
 from weft.protocol.view import EMPTY_VIEW, View
 
-ASK_EVERY = 5.0
-"""Seconds between censuses over rows that are outstanding for long, deaths or not: a row may have
-been dropped in favour of a lineage that has died meanwhile."""
 ASK_AGAIN = 0.2
 """Seconds between the first census after a death and the second that must agree with it."""
 ANSWER_WITHIN = 5.0
@@ -73,6 +70,10 @@ class SourceNode(Node):
 
     `room` says how many rows to `issue`; `ended` collects what the writers reported.
     """
+
+    ask_every = 5.0
+    """Seconds between censuses over rows that are outstanding for long, deaths or not: a row may
+    have been dropped in favour of a lineage that has died meanwhile."""
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class SourceNode(Node):
         return {
             row
             for row, outstanding in self.outstanding.items()
-            if outstanding.missed or now - outstanding.issued > ASK_EVERY
+            if outstanding.missed or now - outstanding.issued > self.ask_every
         }
 
     def _ask(self, rows: set[int] | None, now: float) -> None:
@@ -179,7 +180,7 @@ class SourceNode(Node):
             for member in self.view.members
             if member.role != "source" and member.incarnation not in self._avoid
         }
-        self._ask_at = now + ASK_EVERY
+        self._ask_at = now + self.ask_every
         self._ask_all = False
         if rows is not None and not rows:
             return
