@@ -53,7 +53,7 @@ class LocalRun:
 
     def __enter__(self) -> LocalRun:
         try:
-            _start_ray(self.plan.pipeline, self._import_from)
+            start_ray(self.plan.pipeline, import_from=self._import_from)
             self._start_actors()
         except BaseException:
             ray.shutdown()
@@ -138,8 +138,8 @@ def _final(run: Any) -> Status:
         raise RunFailed(f"the head: {first[0] if first else type(error).__name__}") from None
 
 
-def _start_ray(pipeline: str, import_from: Sequence[Path]) -> None:
-    """An embedded Ray of our own, never one that happens to run here."""
+def start_ray(namespace: str, *, import_from: Sequence[Path] = (), cpus: int = 1) -> None:
+    """An embedded Ray of our own, never one that happens to run here. Raises `RunFailed`."""
     folders = [str(folder.resolve()) for folder in import_from]
     path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     if path:
@@ -153,11 +153,11 @@ def _start_ray(pipeline: str, import_from: Sequence[Path]) -> None:
         try:
             ray.init(
                 address="local",
-                namespace=pipeline,
+                namespace=namespace,
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
-                num_cpus=1,
+                num_cpus=cpus,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
             break

@@ -1,0 +1,116 @@
+"""`weft bench …`: one command per benchmark, and `all`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from weft.bench.figures import Result
+
+BENCHES = ("hops", "slots", "peers", "memory", "recovery")
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option(
+            "--json",
+            "target",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write the figures there as well.",
+        ),
+        click.option("--quick", is_flag=True, help="Seconds each: shows that it works, no more."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group
+def command() -> None:
+    """Measure the runtime on this machine, each figure beside its limit or a baseline.
+
+    Absolute figures mean little while the machine does other work; the load is printed beside them.
+
+    \b
+    weft bench hops --quick
+    weft bench all --json figures.json
+    """
+
+
+@command.command
+@_options
+def hops(target: Path | None, quick: bool) -> None:
+    """Hops a second and CPU per hop, with agents that take no time.
+
+    Beside it: the protocol in one process without transport, Ray actor calls in batches, and a
+    central loop over Ray actor calls.
+    """
+    _run(["hops"], target, quick)
+
+
+@command.command
+@_options
+def slots(target: Path | None, quick: bool) -> None:
+    """How busy a simulated LLM's slots are, beside Ray Data's map_batches with gather."""
+    _run(["slots"], target, quick)
+
+
+@command.command
+@_options
+def peers(target: Path | None, quick: bool) -> None:
+    """The openai engine against a fake endpoint, beside a bare asyncio pool and batches."""
+    _run(["peers"], target, quick)
+
+
+@command.command
+@_options
+def memory(target: Path | None, quick: bool) -> None:
+    """Memory over many rows, and of an idle agent above Ray's own worker."""
+    _run(["memory"], target, quick)
+
+
+@command.command
+@_options
+def recovery(target: Path | None, quick: bool) -> None:
+    """How soon rows go on when an agent or the head is killed."""
+    _run(["recovery"], target, quick)
+
+
+@command.command(name="all")
+@_options
+def everything(target: Path | None, quick: bool) -> None:
+    """All of them, one after the other."""
+    _run(BENCHES, target, quick)
+
+
+def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
+    from rich.console import Console
+
+    from weft.bench.figures import Result
+    from weft.bench.report import show, write
+    from weft.cli.refused import FAILED, Refused
+    from weft.runtime.local import RunFailed
+
+    console = Console(highlight=False)
+    results: list[Result] = []
+    for name in names:
+        measure = importlib.import_module(f"weft.bench.{name}").measure
+        try:
+            result: Result = measure(console, quick=quick)
+        except RunFailed as error:
+            raise Refused(f"bench {name}: {error}", code=FAILED) from None
+        show(console, result)
+        results.append(result)
+        if target is not None:
+            try:
+                write(target, results)
+            except OSError as error:
+                raise Refused(f"--json {target}: {error.strerror}; choose another file") from None
+    missed = [f"{result.bench}: {figure.name}" for result in results for figure in result.missed]
+    if missed:
+        console.print(f"\n{len(missed)} limits missed: {'; '.join(missed)}")

@@ -1,0 +1,15 @@
+"""What the figures were taken on."""
+
+from __future__ import annotations
+
+import os
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load() -> float:
+    """Load average of the last minute."""
+    return os.getloadavg()[0]
