@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup lint test test-unit test-simulation test-ray test-vllm test-cluster \
+.PHONY: help setup demo lint test test-unit test-simulation test-ray test-vllm test-cluster \
   cluster cluster-down shell-env
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,6 +24,14 @@ $(READY): pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python -r requirements/dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
+
+DEMO := out/support
+demo: $(READY) ## Support dialogues from examples/support, by a simulated model (under a minute)
+	@echo "weft: 600 support cases become dialogues. A simulator plays the model: no key, no GPU, and"
+	@echo "weft: text that is plausible and no more. The output goes to $(DEMO)."
+	@weft run examples/support --output $(DEMO)
+	@echo; echo "weft: one of the rows (weft show $(DEMO) case-0003):"; echo
+	@weft show $(DEMO) case-0003
 
 lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-logo

@@ -50,7 +50,7 @@ def weft(capsys: pytest.CaptureFixture[str]) -> Iterator[Weft]:
     yield call
     sys.path[:] = path
     for name in set(sys.modules) - modules:
-        if name.startswith("answers_"):
+        if name.startswith(("answers_", "my_agents")):
             del sys.modules[name]
     os.environ.clear()
     os.environ.update(environ)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import get_args
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from weft.cli.refused import Refused, parted
+from weft.cli.screen import screen
 from weft.data.errors import ExportError, OutputError
 from weft.data.export import ExportFormat, export
 from weft.data.storage import from_environment
@@ -19,7 +19,7 @@ _SUFFIXES: dict[str, ExportFormat] = {".jsonl": "jsonl", ".parquet": "parquet"}
 def export_to(uri: str, dest: str, chosen: str | None, *, status: str, overwrite: bool) -> None:
     """Exports, and says what came of it. Raises `Refused`."""
     format = _format(dest, chosen)
-    console = Console(highlight=False)
+    console = screen()
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn())
     try:
         with Progress(

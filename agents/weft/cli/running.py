@@ -16,16 +16,22 @@ from rich.console import Console
 
 from weft.cli.live import LiveView
 from weft.cli.prepare import Prepared, Wishes, prepare
-from weft.cli.progress import Meter
+from weft.cli.progress import Meter, ended
+from weft.cli.reasons import grouped
 from weft.cli.refused import FAILED, Refused, parted
+from weft.cli.screen import screen
+from weft.cli.stored import Stored
 from weft.cli.summary import summary
 from weft.cli.views import JsonView, PlainView, View, blank_status
+from weft.data.errors import OutputError
 from weft.runtime.status import RowCounts, Status
 
 if TYPE_CHECKING:
     from weft.runtime.local import LocalRun
 
 POLL = 0.25
+MANY_DEAD = 20
+"""Dead rows, and no others, that are worth a word while the run goes on."""
 SEE_LOGS = "the processes' logs are in /tmp/ray/session_latest/logs"
 STOP_TIMEOUT = 10.0
 """Seconds that the head has to end after a second Ctrl-C."""
@@ -38,7 +44,7 @@ class _Stopped(KeyboardInterrupt):
 def run(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes, *, view: str) -> int:
     """The whole command. Returns the exit code; raises `ManifestErrors` and `Refused`."""
     prepared = prepare(paths, pipeline, wishes)
-    console = Console(highlight=False)
+    console = screen()
     if prepared.complete:
         _tell_complete(prepared, console, view)
         return 0
@@ -99,6 +105,8 @@ class _Watch:
         self._stops = stops
         self._meter = Meter(prepared.plan)
         self._asked = 0
+        self._dead_before = prepared.done["dead"]
+        self._warned = False
         self._give_up = math.inf
 
     def until_over(self, run: LocalRun) -> None:
@@ -108,6 +116,7 @@ class _Watch:
             if status is not None:
                 self.last = status
                 self._view.update(self._meter.take(status, time.monotonic()))
+                self._warn_of_deaths(status)
             if run.over or time.monotonic() > self._give_up:
                 return
             if self._stops.count > self._asked:
@@ -116,6 +125,18 @@ class _Watch:
                     return
                 self._ask(run, status)
             time.sleep(POLL)
+
+    def _warn_of_deaths(self, status: Status) -> None:
+        """Once, when nothing but dead letters comes of the run: before it has cost more."""
+        dead = status.rows.dead - self._dead_before
+        if self._warned or dead < MANY_DEAD or ended(status) - status.rows.resumed > dead:
+            return
+        self._warned = True
+        kinds: list[tuple[int, str]] = []
+        with contextlib.suppress(OutputError):
+            kinds, _ = grouped(Stored(status.output.uri).reasons("dead"), 1)
+        why = f": {kinds[0][1]}" if kinds else ""
+        self._view.say(f"All {dead:,} rows so far have died{why}")
 
     def _ask(self, run: LocalRun, status: Status) -> None:
         if self._asked == 1:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
 from weft.cli.dialogue import dialogue
 from weft.cli.path import path
 from weft.cli.refused import Refused, parted
+from weft.cli.screen import screen
 from weft.cli.stored import Stored
 from weft.data.columns import STATUSES
 from weft.data.errors import OutputError
@@ -33,7 +33,7 @@ def show(
     if as_json:
         print(msgspec.json.encode(row, enc_hook=_plain).decode())
         return
-    console = Console(highlight=False)
+    console = screen()
     console.print(dialogue(row))
     console.print(path(row, whole=whole_path))
 

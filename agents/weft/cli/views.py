@@ -72,7 +72,8 @@ class JsonView:
         self._message = ""
 
     def starting(self, what: str) -> None:
-        self._print(blank_status(self._plan, "Starting", what))
+        if self._next == 0.0:  # Later the statuses themselves tell.
+            self._print(blank_status(self._plan, "Starting", what))
 
     def update(self, progress: Progress) -> None:
         now = time.monotonic()
