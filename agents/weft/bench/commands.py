@@ -91,7 +91,6 @@ def everything(target: Path | None, quick: bool) -> None:
 def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
     from rich.console import Console
 
-    from weft.bench.figures import Result
     from weft.bench.report import show, write
     from weft.cli.refused import FAILED, Refused
     from weft.runtime.local import RunFailed

@@ -12,7 +12,7 @@ from weft.bench.embedded import Window, ended, run_plan
 from weft.bench.figures import Figure, Result, at_least
 from weft.bench.machine import cores, load
 from weft.bench.plans import ECHOES, HOPS, echo_plan
-from weft.bench.processes import DRIVER, RAY
+from weft.bench.processes import DRIVER, HEAD, RAY
 from weft.bench.progress import progress
 from weft.bench.ray_calls import Calls
 
@@ -66,7 +66,7 @@ def _split(window: Window) -> str:
         f"{name} {_per_hop(window, role):.1f}"
         for name, role in (
             ("writer", "writer"),
-            ("head", "head"),
+            ("head", HEAD),
             ("Ray", RAY),
             ("this command", DRIVER),
         )

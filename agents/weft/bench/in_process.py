@@ -13,13 +13,14 @@ from weft.bench.plans import ECHOES, echo_plan
 from weft.engines import make_engine
 from weft.protocol.agent import AgentNode
 from weft.protocol.committed import CommittedRows
+from weft.protocol.inbox import Work
 from weft.protocol.message import decode_frame, encode_frame
 from weft.protocol.node import Node
 from weft.protocol.source import SourceNode
 from weft.protocol.view import Member, View
 from weft.protocol.writer import WriterNode
 from weft.row import Row, encode_row
-from weft.runtime.hops import Hops, Identity, Passed, make_agent
+from weft.runtime.hops import Again, Hops, Identity, Passed, make_agent
 
 ROUND = 64
 """Rows that an agent handles before frames go out: as in the agent's process."""
@@ -128,7 +129,7 @@ class _World:
     async def _work(self, agent: AgentNode, now: float) -> bool:
         hops, before = self.hops[agent.step], self.made
         began = time.process_time()
-        done = []
+        done: list[tuple[Work, Passed | Again]] = []
         while len(done) < ROUND and (work := agent.take(now)) is not None:
             done.append((work, await hops.handle(work.message)))
         self.handling += time.process_time() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ def echo_plan(
     """Four pools of zero-latency agents in a ring; a row goes twice round and makes 8 hops. The
     last pool's edges have a condition."""
     steps: list[dict[str, Any]] = [
-        {"name": name, "next": [{"to": after}]}
-        for name, after in zip(ECHOES, ECHOES[1:], strict=False)
+        {"name": name, "next": [{"to": after}]} for name, after in pairwise(ECHOES)
     ]
     steps.append(
         {
@@ -40,7 +40,7 @@ def echo_plan(
         rows=rows,
         in_flight=in_flight,
         steps=steps,
-        pools={name: pool for name in ECHOES},
+        pools=dict.fromkeys(ECHOES, pool),
     )
 
 

@@ -10,6 +10,8 @@ import psutil
 
 RAY = "Ray's own"
 DRIVER = "this command"
+HEAD = "weft"
+"""What `by_role` makes of the name of the head's actor."""
 
 
 class Processes:
@@ -50,12 +52,7 @@ def spent(before: Mapping[int, float], after: Mapping[int, float]) -> dict[int, 
 
 def by_role(amounts: Mapping[int, float], names: Mapping[str, int]) -> dict[str, float]:
     """Adds up by kind of process. `names`: process id of each of ours (`LocalRun.pids`)."""
-    kinds = {
-        pid: name.removeprefix("weft-").rpartition("-")[0] or name for name, pid in names.items()
-    }
-    kinds = {
-        pid: "head" if name.startswith("weft-head") else kinds[pid] for name, pid in names.items()
-    }
+    kinds = {pid: name.rpartition("-")[0] for name, pid in names.items()}
     roles: defaultdict[str, float] = defaultdict(float)
     for pid, amount in amounts.items():
         roles[DRIVER if pid == os.getpid() else kinds.get(pid, RAY)] += amount

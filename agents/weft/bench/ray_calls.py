@@ -1,4 +1,4 @@
-"""The same hops as calls of Ray actors, without guarantees: what Weft's own transport stands beside.
+"""The same hops as calls of Ray actors, without guarantees: what our own transport stands beside.
 
 Four actors in a ring decode a row, append a turn, encode it and hand it on, eight times a row."""
 
