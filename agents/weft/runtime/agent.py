@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from weft.engines import make_engine
-from weft.engines.base import Engine
+from weft.engines.base import Engine, EngineDead
 from weft.protocol.agent import AgentNode
 from weft.protocol.directory import Joining
 from weft.protocol.inbox import Work
@@ -28,6 +28,14 @@ WATCH_EVERY = 1.0
 """Seconds between looks for rows that take too long."""
 
 log = logging.getLogger(__name__)
+
+
+def _die(why: str) -> None:
+    """End this process at once. Whoever sent us rows still has them and sends them elsewhere; Ray
+    (on a cluster: the kubelet) starts us afresh, engine and all."""
+    log.critical("%s", why)
+    logging.shutdown()
+    os._exit(70)
 
 
 class _Worker:
@@ -110,6 +118,7 @@ class AgentProcess(Process):
     async def close(self) -> None:
         if self._hops is not None:
             await self._hops.agent.close()
+            await self._hops.close()
         if self._engine is not None:
             await self._engine.close()
 
@@ -117,6 +126,7 @@ class AgentProcess(Process):
         assert self._hops is not None
         assert self._engine is not None
         agent = make_agent(plan, self.place.pool)
+        # The old ones stay open for the rows in hand; their tools hold nothing that outlasts them.
         self._hops = Hops(plan, self._identity(), agent, self._engine)
         if self._node is not None:
             self._resize(plan.pool(self.place.pool).concurrency)
@@ -207,6 +217,9 @@ class AgentProcess(Process):
                 outcome: Passed | Again = hops.dead(message, node.too_many_crashes(message))
             else:
                 outcome = await hops.handle(message)
+        except EngineDead as dead:
+            _die(f"{self.place.name} starts anew: {dead}")
+            return
         except PartLost as lost:
             log.warning("row %d is lost here and will be issued again: %s", message.row, lost)
             node.lose(work)

@@ -22,6 +22,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Head(Protocol):
     """What the API asks."""
 
+    @property
+    def up(self) -> bool:
+        """Whether this head's Ray can be joined."""
+
     async def status(self) -> Status | None:
         """None while the head is not up. Raises `ConnectionError` when it does not answer."""
 
@@ -48,7 +52,7 @@ def make_app(head: Head, token: str) -> web.Application:
 
     async def healthz(request: web.Request) -> web.Response:
         # The boot id tells agents that this is another Ray cluster than the one they joined.
-        return web.json_response({"boot": boot})
+        return web.json_response({"boot": boot}, status=200 if head.up else 503)
 
     async def status(request: web.Request) -> web.Response:
         found = await head.status()

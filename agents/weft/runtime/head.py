@@ -8,9 +8,11 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from weft.data.errors import OutputError, SourceError
+from weft.data.probe import probe_store
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.data.table import OutputTable, claim_generation
@@ -146,6 +148,7 @@ class HeadProcess:
     async def _open(self) -> int:
         """Read back what is committed. Returns this head's generation."""
         plan, options = self.plan, from_environment()
+        await self._call(partial(probe_store, plan.output.uri, options))
         self._info = info = await self._call(lambda: inspect(plan.source, options))
         table = await self._call(
             lambda: OutputTable.open(

@@ -11,7 +11,7 @@ import msgspec
 
 from weft.agent import Agent
 from weft.context import Context
-from weft.engines.base import Engine, EngineError
+from weft.engines.base import Engine, EngineDead, EngineError
 from weft.flow.graph import FlowError, Graph
 from weft.loading import agent_class, check_config
 from weft.prompts.render import PromptError, Prompts
@@ -80,10 +80,16 @@ class Hops:
         Graph(plan.flow)
         make_tools(plan.tools, Prompts(plan.prompts))
 
+    async def close(self) -> None:
+        """Let go of the tools; no row is in hand any more."""
+        for tool in self._tools.values():
+            await tool.close()
+
     async def handle(self, message: Message) -> Passed | Again:
-        """Give the row to the agent once. Never raises but for cancellation."""
+        """Give the row to the agent once. Raises `EngineDead` only: not the row's fault."""
         started, clock = time.time(), time.perf_counter()
         row = decode_row(message.body)
+        before = dict(row.data)
         ctx = Context(
             row_key=message.row,
             row_id=row.id,
@@ -102,6 +108,8 @@ class Hops:
             returned = await self.agent.handle(row, ctx)
             to = self._graph.next_step(self._step, row, returned)
             body = encode_row(row)
+        except EngineDead:
+            raise
         except Exception as error:
             verdict = self._failed(error, message)
             if isinstance(verdict, Again):
@@ -132,6 +140,11 @@ class Hops:
             models,
             tools,
             ctx.notes,
+            [
+                name
+                for name, value in row.data.items()
+                if name not in before or before[name] is not value
+            ],
         )
         return Passed(
             to,

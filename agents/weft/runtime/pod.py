@@ -12,8 +12,6 @@ import logging
 import os
 import secrets
 import signal
-import subprocess
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -23,18 +21,17 @@ import msgspec
 import ray
 from aiohttp import web
 from pydantic import ValidationError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from weft.runtime import pod_ray
 from weft.runtime.actors import HEAD, AgentActor, HeadActor, WriterActor, set_up_logging
 from weft.runtime.api import make_app
+from weft.runtime.pod_ray import PodError, one_line, required
 from weft.runtime.process import Place
 from weft.runtime.status import Status
 from weft_api.plan import Plan
 
 API_PORT = 8484
 HEALTH_PORT = 8485
-RAY_TIMEOUT = 300.0
-"""Seconds until this pod's Ray must have joined."""
 WATCH_EVERY = 1.0
 DRAIN_SECONDS = 60.0
 """Seconds for leaving in order, unless WEFT_DRAIN_SECONDS says otherwise; the pod's
@@ -47,8 +44,8 @@ PINNED: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "enable_task_events"
 log = logging.getLogger("weft.pod")
 
 
-class PodError(Exception):
-    """This pod cannot serve. One line."""
+class _HeadReplaced(Exception):
+    """What this pod belonged to is gone; it begins anew. One line."""
 
 
 def head() -> None:
@@ -71,28 +68,33 @@ def _run(command: str, life: Coroutine[Any, Any, None]) -> None:
         asyncio.run(life)
     except PodError as error:
         raise SystemExit(f"weft {command}: {error}") from None
+    except _HeadReplaced as lost:
+        log.warning("%s; this pod begins anew", lost)
+        pod_ray.begin_anew()
 
 
 async def _head() -> None:
     set_up_logging("head")
     stopping = _on_signals()
     plan = _read_plan()
-    ray_process = _start_ray(plan.pipeline)
     place = _place(plan.pipeline, HEAD, pool="")
+    remote = _RemoteHead()
+    # Before Ray, so that the agents of an earlier head learn at once that it is gone.
+    runner = await _serve(make_app(remote, place.token), API_PORT)
+    ray_process = await pod_ray.start(plan.pipeline, stopping)
     actor = (
         ray.remote(HeadActor)
-        .options(name=HEAD, scheduling_strategy=_here(), **PINNED)
+        .options(name=HEAD, scheduling_strategy=pod_ray.here(), **PINNED)
         .remote(place, plan.to_json(), fresh=False)
     )
-    remote = _RemoteHead(actor)
+    remote.actor = actor
     run = asyncio.ensure_future(_as_future(actor.run.remote()))
-    runner = web.AppRunner(make_app(remote, place.token), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", API_PORT).start()
     log.info("the control API serves on port %d", API_PORT)
     while not stopping.is_set():
         if ray_process.poll() is not None:
             raise PodError(f"Ray ended with exit code {ray_process.returncode}")
+        if run.done() and (error := run.exception()) is not None:
+            raise PodError(f"the head's process died: {one_line(error)}")
         if run.done() and remote.final is None:
             # The run is over; the API goes on telling so until the operator removes the pod.
             remote.final = msgspec.json.decode(run.result(), type=Status)
@@ -100,42 +102,49 @@ async def _head() -> None:
         await _pause(stopping, WATCH_EVERY)
     actor.stop.remote()
     await runner.cleanup()
-    _end_ray(ray_process)
+    pod_ray.end(ray_process)
 
 
 async def _member(kind: type, *, pool_variable: str = "") -> None:
-    name = _required("POD_NAME")
+    name = required("POD_NAME")
     set_up_logging(name)
     stopping = _on_signals()
     plan = _read_plan()
-    ray_process = _start_ray(plan.pipeline)
+    health = _Health()
+    runner = await _serve(health.app(), HEALTH_PORT)
+    head_url = os.environ.get("WEFT_HEAD", "")
+    boot = await _wait_for_head(head_url, stopping)
+    ray_process = await pod_ray.start(plan.pipeline, stopping)
     # A container that starts again finds its former name taken until Ray has noticed the death.
     actor_name = f"{name}-{secrets.token_hex(3)}"
-    pool = _required(pool_variable) if pool_variable else ""
+    pool = required(pool_variable) if pool_variable else ""
     place = msgspec.structs.replace(_place(plan.pipeline, name, pool=pool), actor=actor_name)
     actor = (
         ray.remote(kind)
-        .options(name=actor_name, scheduling_strategy=_here(), num_gpus=_gpus(), **PINNED)
+        .options(
+            name=actor_name, scheduling_strategy=pod_ray.here(), num_gpus=pod_ray.gpus(), **PINNED
+        )
         .remote(place)
     )
+    health.actor = actor
     run = asyncio.ensure_future(_as_future(actor.run.remote()))
-    runner = await _serve_health(actor)
-    head_boot = ""
-    while not (stopping.is_set() or run.done()):
-        if ray_process.poll() is not None:
-            raise PodError(f"Ray ended with exit code {ray_process.returncode}")
-        boot = await _boot_of(os.environ.get("WEFT_HEAD", ""))
-        if boot and head_boot and boot != head_boot:
+    over = False
+    while not stopping.is_set():
+        now, _ = await _head_at(head_url)
+        if now and now != boot:
             # Ray itself would notice after half a minute only.
-            raise PodError("the head is another one now; this pod joins its Ray afresh")
-        head_boot = boot or head_boot
+            raise _HeadReplaced("there is another head")
+        if ray_process.poll() is not None:
+            raise _HeadReplaced(f"Ray ended with exit code {ray_process.returncode}")
+        if run.done() and not over:
+            over = True
+            if (error := run.exception()) is not None:
+                raise PodError(f"its process died: {one_line(error)}")
+            if line := run.result():
+                raise PodError(line)
+            log.info("the run is over")
         await _pause(stopping, WATCH_EVERY)
-    if run.done():
-        if line := run.result():
-            raise PodError(line)
-        log.info("the run is over")
-        await stopping.wait()
-    else:
+    if not over:
         seconds = float(os.environ.get("WEFT_DRAIN_SECONDS", DRAIN_SECONDS))
         drained = False
         with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
@@ -143,37 +152,44 @@ async def _member(kind: type, *, pool_variable: str = "") -> None:
                 drained = await _as_future(actor.drain.remote(seconds))
         log.info("left %s", "in order" if drained else "before all was settled")
     await runner.cleanup()
-    _end_ray(ray_process)
+    pod_ray.end(ray_process)
 
 
 class _RemoteHead:
     """The head's actor, as the control API asks it."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self) -> None:
+        self.actor: Any = None
+        """None until Ray is up."""
         self.final: Status | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.actor is not None
 
     async def status(self) -> Status | None:
         if self.final is not None:
             return self.final
-        answer = await self._ask(self._actor.status.remote())
+        answer = await self._ask("status") if self.up else b""
         return msgspec.json.decode(answer, type=Status) if answer else None
 
     async def plan(self) -> str:
-        return str(await self._ask(self._actor.plan.remote()))
+        return str(await self._ask("plan"))
 
     async def update(self, plan_json: str) -> str:
-        return str(await self._ask(self._actor.update.remote(plan_json)))
+        return str(await self._ask("update", plan_json))
 
     async def drain(self) -> None:
-        await self._ask(self._actor.drain.remote())
+        await self._ask("drain")
 
-    async def _ask(self, ref: Any) -> Any:
+    async def _ask(self, what: str, *words: str) -> Any:
+        if not self.up:
+            raise ConnectionError("it is starting")
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
-                return await ref
+                return await getattr(self.actor, what).remote(*words)
         except (TimeoutError, ray.exceptions.RayError) as error:
-            raise ConnectionError(str(error).split("\n")[0] or type(error).__name__) from None
+            raise ConnectionError(one_line(error)) from None
 
 
 def _read_plan() -> Plan:
@@ -181,108 +197,81 @@ def _read_plan() -> Plan:
     try:
         return Plan.from_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise PodError(f"{path}: the plan cannot be read: {error}") from None
+        raise PodError(
+            f"{path}: the plan cannot be read ({one_line(error)}); pods get it from the operator, "
+            "and WEFT_PLAN says where it is"
+        ) from None
 
 
 def _place(pipeline: str, name: str, *, pool: str) -> Place:
     return Place(
         name=name,
         pipeline=pipeline,
-        token=_required("WEFT_TOKEN"),
+        token=required("WEFT_TOKEN"),
         bind="0.0.0.0",
-        advertise=_required("POD_IP"),
+        advertise=required("POD_IP"),
         pool=pool,
         revision=os.environ.get("WEFT_REVISION", ""),
         image=os.environ.get("WEFT_IMAGE", ""),
     )
 
 
-def _required(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        raise PodError(f"the environment variable {name} is not set; the operator sets it")
-    return value
+async def _wait_for_head(head_url: str, stopping: asyncio.Event) -> str:
+    """Its boot id, as soon as its Ray is up; "" when this pod was told of no head, or has to go.
+
+    There is no limit to the wait: a pod without a head lacks nothing but the head."""
+    while head_url and not stopping.is_set():
+        boot, up = await _head_at(head_url)
+        if up:
+            return boot
+        await _pause(stopping, WATCH_EVERY / 2)
+    return ""
 
 
-def _gpus() -> float:
-    """GPUs that the pod's Ray node has: all of them are the actor's."""
-    mine = ray.get_runtime_context().get_node_id()
-    for node in ray.nodes():
-        if node["NodeID"] == mine:
-            return float(node["Resources"].get("GPU", 0))
-    return 0.0
-
-
-def _here() -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
-def _start_ray(namespace: str) -> subprocess.Popen[bytes]:
-    """Run KubeRay's start line as a child and connect to it."""
-    command = _required("KUBERAY_GEN_RAY_START_CMD")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    raise_limit = "ulimit -n 65536 2>/dev/null"  # Denied to some users; the default may do.
-    process = subprocess.Popen(["/bin/bash", "-c", f"{raise_limit}; exec {command}"])
-    deadline = time.monotonic() + RAY_TIMEOUT
-    while True:
-        try:
-            # What the actor logs goes to the pod's log by way of the driver.
-            ray.init(
-                address="auto", namespace=namespace, log_to_driver=True, configure_logging=False
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            if process.poll() is not None:
-                raise PodError(f"Ray did not start: exit code {process.returncode}") from None
-            if time.monotonic() > deadline:
-                raise PodError(f"Ray did not come up in {RAY_TIMEOUT:g} s: {error}") from None
-            time.sleep(0.5)
-        else:
-            return process
-
-
-def _end_ray(process: subprocess.Popen[bytes]) -> None:
-    ray.shutdown()
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-async def _serve_health(actor: Any) -> web.AppRunner:
+class _Health:
     """`/healthz`: the pod lives; `/readyz`: its actor serves as a member."""
 
-    async def healthz(request: web.Request) -> web.Response:
+    def __init__(self) -> None:
+        self.actor: Any = None
+        """None until Ray is up."""
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.add_routes([web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
+        return app
+
+    async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    async def readyz(request: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request) -> web.Response:
         ready = False
-        with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
-            async with asyncio.timeout(2):
-                ready = await actor.ready.remote()
+        if self.actor is not None:
+            with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
+                async with asyncio.timeout(2):
+                    ready = await self.actor.ready.remote()
         return web.Response(status=200 if ready else 503)
 
-    app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+
+async def _serve(app: web.Application, port: int) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", HEALTH_PORT).start()
+    await web.TCPSite(runner, "0.0.0.0", port).start()
     return runner
 
 
-async def _boot_of(head_url: str) -> str:
-    """The head's boot id; "" when it does not answer."""
+async def _head_at(head_url: str) -> tuple[str, bool]:
+    """The head's boot id, and whether its Ray is up; ("", False) when it does not answer."""
     if not head_url:
-        return ""
+        return "", False
     try:
         timeout = aiohttp.ClientTimeout(total=2)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{head_url}/healthz") as response,
         ):
-            return str((await response.json())["boot"])
+            return str((await response.json())["boot"]), response.status == 200
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
-        return ""
+        return "", False
 
 
 def _on_signals() -> asyncio.Event:

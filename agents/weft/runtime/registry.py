@@ -16,6 +16,11 @@ from weft.transport.handshake import Identity
 from weft.transport.server import welcome
 from weft.transport.wire import Connection, FrameReader
 
+RECONNECT_WITHIN = 0.5
+"""Seconds that a member has to come back when its connection breaks. A process that dies breaks it
+at once, so its rows go on elsewhere long before its lease runs out; one that lives and is taken for
+dead by mistake costs only the work in its hands."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +42,8 @@ class Registry:
         self._on_death = on_death
         self._connections: set[Connection] = set()
         self._published: tuple[int, int] = (0, 0)
+        self._broken: dict[int, float] = {}
+        """Member -> since when it has no connection."""
         self._hurry = False
         self._stop = False
 
@@ -58,6 +65,7 @@ class Registry:
             if isinstance(said, wire.Join):
                 member = self.directory.join(said.joining, now)
                 incarnation = member.incarnation if member else 0
+                self._broken.pop(incarnation, None)
                 reply = wire.Joined(member, self.directory.writer_partitions)
                 connection.send(wire.encode(reply))
                 self._send_view(connection)
@@ -78,7 +86,13 @@ class Registry:
         for payload in reader.waiting():
             received(payload)
         connection.on_frame = received
-        connection.on_close = lambda: self._connections.discard(connection)
+
+        def closed() -> None:
+            self._connections.discard(connection)
+            if incarnation in self.directory.members:
+                self._broken[incarnation] = time.monotonic()
+
+        connection.on_close = closed
         return ""
 
     def tick(self, now: float) -> None:
@@ -86,6 +100,10 @@ class Registry:
         for member in self.directory.tick(now):
             log.warning("%s was not heard of for its lease and is taken for dead", member.name)
             self._on_death(member)
+        for incarnation, since in list(self._broken.items()):
+            if now - since > RECONNECT_WITHIN:
+                del self._broken[incarnation]
+                self.directory.leave(incarnation)
         self.publish(now)
         alive = self.directory.members
         for incarnation in [i for i in self.stats if i not in alive]:

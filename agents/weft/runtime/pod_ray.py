@@ -1,0 +1,106 @@
+"""The Ray of a pod: started as KubeRay says, joined by this process, and taken away with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+TIMEOUT = 300.0
+"""Seconds until this pod's Ray must have joined."""
+END_TIMEOUT = 10.0
+
+
+class PodError(Exception):
+    """This pod cannot serve. One line."""
+
+
+async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[bytes]:
+    """Run KubeRay's start line as a child and connect to it. Ends the process when `stopping`."""
+    command = required("KUBERAY_GEN_RAY_START_CMD")
+    if stopping.is_set():
+        raise SystemExit(0)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    process = _launch(command)
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            # What the actor logs goes to the pod's log by way of the driver.
+            ray.init(
+                address="auto", namespace=namespace, log_to_driver=True, configure_logging=False
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            if process.poll() is not None:
+                raise PodError(f"Ray did not start: exit code {process.returncode}") from None
+            if time.monotonic() > deadline:
+                raise PodError(f"Ray did not come up in {TIMEOUT:g} s: {error}") from None
+            if stopping.is_set():
+                process.terminate()
+                raise SystemExit(0) from None
+            await asyncio.sleep(0.5)
+        else:
+            return process
+
+
+def _launch(command: str) -> subprocess.Popen[bytes]:
+    raise_limit = "ulimit -n 65536 2>/dev/null"  # Denied to some users; the default may do.
+    return subprocess.Popen(["/bin/bash", "-c", f"{raise_limit}; exec {command}"])
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    ray.shutdown()
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def begin_anew() -> None:
+    """Become a fresh process in the same container.
+
+    A container that ends is started again after a pause that doubles each time; heads may be
+    replaced more often than that."""
+    if os.getpid() == 1:
+        # In a pid namespace of our own: all of Ray's processes, however deep.
+        os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def here() -> NodeAffinitySchedulingStrategy:
+    """This very node, and no other."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def gpus() -> float:
+    """GPUs that the pod's Ray node has: all of them are the actor's."""
+    mine = ray.get_runtime_context().get_node_id()
+    for node in ray.nodes():
+        if node["NodeID"] == mine:
+            return float(node["Resources"].get("GPU", 0))
+    return 0.0
+
+
+def required(name: str) -> str:
+    """An environment variable. Raises `PodError`."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise PodError(f"the environment variable {name} is not set; the operator sets it")
+    return value
+
+
+def one_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
