@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+import msgspec
+
 from weft.bench.processes import Processes, by_role, spent
 from weft.bench.progress import Progress
 from weft.runtime.local import LocalRun, RunFailed
@@ -18,20 +20,33 @@ STALLED = 120.0
 """Seconds without any progress after which a run is given up."""
 
 
-class Window:
-    """What passed between a moment of the run and its end. Seconds by the head's clock."""
+class Window(msgspec.Struct):
+    """What passed between a moment of the run and the commit of its last row. Unix times."""
 
-    def __init__(self, rows: int, seconds: float, cpu: dict[str, float]) -> None:
-        self.rows = rows
-        """Committed in it."""
-        self.seconds = seconds
-        self.cpu = cpu
-        """CPU seconds by role: pools, `writer`, `head`, Ray's own processes, this command."""
+    opened: float
+    closed: float
+    cpu: dict[str, float]
+    """CPU seconds by role: pools, `writer`, `HEAD`, Ray's own processes, this command."""
+
+    @property
+    def seconds(self) -> float:
+        return self.closed - self.opened
 
 
 def ended(status: Status) -> int:
     """Rows that have an end."""
     return status.rows.accepted + status.rows.rejected + status.rows.dead
+
+
+def serving(plan: Plan) -> Callable[[Status], bool]:
+    """Whether all agents serve: from here on a run is as fast as it gets."""
+    wanted = sum(pool.replicas for pool in plan.pools)
+
+    def begins(status: Status) -> bool:
+        instances = [one for pool in status.pools for one in pool.instances]
+        return sum(one.state == "serving" for one in instances) == wanted
+
+    return begins
 
 
 def run_plan(
@@ -47,7 +62,7 @@ def run_plan(
 
     `watch` is called at each look. `without`: see `Processes`. Raises `RunFailed`."""
     processes = Processes(without=without)
-    opened: Status | None = None
+    opened = 0.0
     before: dict[int, float] = {}
     latest, moved = -1, time.monotonic()
     with LocalRun(plan) as run:
@@ -55,8 +70,8 @@ def run_plan(
             status = run.status()
             now = time.monotonic()
             if status is not None:
-                if opened is None and begins(status):
-                    before, opened = processes.cpu(), status
+                if not opened and begins(status):
+                    before, opened = processes.cpu(), time.time()
                 watch(run, status)
                 done = ended(status)
                 progress.update(done, status.rows.total or 0)
@@ -71,14 +86,10 @@ def run_plan(
         names = run.pids()
     if status.phase != "Succeeded":
         _give_up(status.message)
-    if opened is None:
+    if not opened:
         _give_up("the run was over before it could be measured; give it more rows")
-    window = Window(
-        ended(status) - ended(opened),
-        status.elapsed - opened.elapsed,
-        by_role(spent(before, after), names),
-    )
-    return status, window
+    closed = status.started + status.elapsed
+    return status, Window(opened, closed, by_role(spent(before, after), names))
 
 
 def _give_up(why: str) -> NoReturn:

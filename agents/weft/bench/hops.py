@@ -8,13 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from weft.bench import in_process
-from weft.bench.embedded import Window, ended, run_plan
+from weft.bench.embedded import Window, run_plan, serving
 from weft.bench.figures import Figure, Result, at_least
 from weft.bench.machine import cores, load
 from weft.bench.plans import ECHOES, HOPS, echo_plan
 from weft.bench.processes import DRIVER, HEAD, RAY
 from weft.bench.progress import progress
 from weft.bench.ray_calls import Calls
+from weft.bench.traces import hops_since
 
 CHARS = 1024
 TARGETS = {1000: 30_000.0, 100: 15_000.0}
@@ -24,7 +25,7 @@ BATCHES = (50, 256)
 
 def measure(console: Console, *, quick: bool = False) -> Result:
     """Raises `RunFailed`."""
-    rows = {1000: 3_000, 100: 1_500} if quick else {1000: 60_000, 100: 30_000}
+    rows = {1000: 16_000, 100: 8_000} if quick else {1000: 60_000, 100: 30_000}
     before = load()
     figures: list[Figure] = []
     for in_flight, target in TARGETS.items():
@@ -46,32 +47,32 @@ def _weft(console: Console, rows: int, in_flight: int, target: float) -> list[Fi
     what = f"Weft, {in_flight:,} rows in flight"
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder, progress(console, what) as on:
         plan = echo_plan(Path(folder) / "out", rows=rows, in_flight=in_flight, chars=CHARS)
-        _, window = run_plan(plan, on, begins=lambda status: ended(status) > 0)
-    hops = window.rows * HOPS
-    rate = f"from the first commit to the end: {hops:,} hops in {window.seconds:.1f} s"
+        _, window = run_plan(plan, on, begins=serving(plan))
+        hops = hops_since(plan.output.uri, window.opened)
+    rate = f"from all agents serving to the last commit: {hops:,} hops in {window.seconds:.1f} s"
+    cpu = 1e6 * sum(window.cpu.values()) / hops
     return [
         Figure(f"{what}: rate", hops / window.seconds, "hops/s", at_least(target), rate),
-        Figure(f"{what}: CPU", _per_hop(window), "µs/hop", None, _split(window)),
+        Figure(
+            f"{what}: CPU",
+            cpu,
+            "µs/hop",
+            None,
+            _split(window, hops),
+        ),
     ]
 
 
-def _per_hop(window: Window, role: str = "") -> float:
-    seconds = window.cpu.get(role, 0.0) if role else sum(window.cpu.values())
-    return 1e6 * seconds / (window.rows * HOPS)
-
-
-def _split(window: Window) -> str:
-    agents = sum(_per_hop(window, name) for name in ECHOES)
-    others = [
-        f"{name} {_per_hop(window, role):.1f}"
-        for name, role in (
-            ("writer", "writer"),
-            ("head", HEAD),
-            ("Ray", RAY),
-            ("this command", DRIVER),
-        )
-    ]
-    return f"agents {agents:.1f}, {', '.join(others)}"
+def _split(window: Window, hops: int) -> str:
+    """Where the CPU went."""
+    shares = {
+        "agents": sum(window.cpu.get(name, 0.0) for name in ECHOES),
+        "writer": window.cpu.get("writer", 0.0),
+        "head": window.cpu.get(HEAD, 0.0),
+        "Ray": window.cpu.get(RAY, 0.0),
+        "this command": window.cpu.get(DRIVER, 0.0),
+    }
+    return ", ".join(f"{name} {1e6 * seconds / hops:.1f}" for name, seconds in shares.items())
 
 
 def _in_process(console: Console, rows: int) -> list[Figure]:

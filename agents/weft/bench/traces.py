@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 
@@ -44,6 +45,16 @@ def read_hops(output: Path) -> list[list[Hop]]:
                 ]
             )
     return rows
+
+
+def hops_since(output: str | Path, moment: float) -> int:
+    """Hops of committed rows that began after a moment (Unix seconds)."""
+    count = 0
+    table = DeltaTable(output).to_pyarrow_dataset()
+    for batch in table.to_batches(columns=["provenance"]):
+        starts = pc.struct_field(pc.list_flatten(batch.column(0)), "started")
+        count += pc.sum(pc.greater_equal(starts, moment)).as_py() or 0
+    return count
 
 
 def busy_share(intervals: list[tuple[float, float]], slots: int, until: float) -> float:
