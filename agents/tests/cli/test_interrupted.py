@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from weft.runtime.status import Status
 
-ROWS = 400
+ROWS = 240
 MANIFESTS = f"""\
 apiVersion: weft.dev/v1alpha1
 kind: SyntheticPipeline
@@ -40,7 +40,7 @@ metadata: {{name: draft}}
 spec:
   pipelineRef: {{name: slow}}
   agent: weft.builtin:ChatAgent
-  engine: {{simulator: {{slots: 20, latency: {{median: 600ms, sigma: 0.3}}}}}}
+  engine: {{simulator: {{slots: 20, latency: {{median: 1200ms, sigma: 0.3}}}}}}
 """
 
 
@@ -98,7 +98,7 @@ def test_interrupted_twice_and_run_again_makes_every_row_once(tmp_path: Path) ->
     with running(tmp_path) as (process, statuses):
         assert wait_for(statuses, accepted=len(drained) + 10).rows.resumed == len(drained)
         process.send_signal(signal.SIGTERM)
-        next(statuses)
+        assert next(status for status in statuses if status.phase == "Draining").rows.in_flight
         process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
         assert last(statuses).rows.in_flight > 0

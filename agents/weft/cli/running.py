@@ -81,7 +81,7 @@ def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None
             try:
                 with LocalRun(prepared.plan, import_from=prepared.checked.import_from) as started:
                     view.starting("starting the head and the agents")
-                    stops.starting = False
+                    stops.from_now_on_drain()
                     watch.until_over(started)
                     view.starting("ending the agents")
             except RunFailed as error:
@@ -181,14 +181,19 @@ class _Stops:
     def __init__(self) -> None:
         self.count = 0
         self.signum = 0
-        self.starting = True
-        """Nothing is under way yet: the first signal ends the command there and then."""
+        self._starting = True
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Stops:
         for signum in (signal.SIGINT, signal.SIGTERM):
             self._before[signum] = signal.signal(signum, self._take)
         return self
+
+    def from_now_on_drain(self) -> None:
+        """The run is up. Ray has put its own handler for SIGTERM in place of ours meanwhile."""
+        self._starting = False
+        for signum in self._before:
+            signal.signal(signum, self._take)
 
     def __exit__(self, *_: object) -> None:
         for signum, handler in self._before.items():
@@ -197,7 +202,8 @@ class _Stops:
     def _take(self, signum: int, frame: FrameType | None) -> None:
         self.count += 1
         self.signum = signum
-        if self.starting:
+        if self._starting:
+            # Nothing is under way yet: the command ends there and then.
             raise _Stopped
 
 
