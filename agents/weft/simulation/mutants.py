@@ -67,14 +67,6 @@ class _SelfSendSettles(AgentNode):
         super()._keep(message, None)
 
 
-class _SettlesBeforeSegments(AgentNode):
-    def _send_segment(self, kept: RetainedSegment, now: float) -> None:
-        super()._send_segment(kept, now)
-        if kept.parent is not None:
-            self._free(kept.parent)
-            kept.parent = None
-
-
 class _WriterSettlesAtArrival(WriterNode):
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         super()._take_message(peer, message, now)
@@ -251,15 +243,6 @@ class _ForgetsAlready(WriterNode):
             super()._tell_source(row, now)
 
 
-class _ForgetsWhatItCommits(WriterNode):
-    """A row in the commit at hand is taken in again."""
-
-    def _take_message(self, peer: int, message: Message, now: float) -> None:
-        at_hand, self.in_commit = self.in_commit, {}
-        super()._take_message(peer, message, now)
-        self.in_commit = at_hand
-
-
 class _DoesNotWaitForSegments(WriterNode):
     def _finish(self, row: int, kept: _Pending) -> Finished:
         here = self._segments.get(row, {})
@@ -348,9 +331,6 @@ MUTANTS |= {
     "a message to itself settles its parent": Mutant(
         Machines(agent=_SelfSendSettles), "one death", "work"
     ),
-    "settles before the segments are safe": Mutant(
-        Machines(agent=_SettlesBeforeSegments), "one death", "work"
-    ),
     "writer settles at arrival": Mutant(
         Machines(writer=_WriterSettlesAtArrival), "one death", "work"
     ),
@@ -384,9 +364,6 @@ MUTANTS |= {
     ),
     "writer forgets what came in after all": Mutant(
         Machines(writer=_ForgetsAlready), "writers", ""
-    ),
-    "writer forgets what it is committing": Mutant(
-        Machines(writer=_ForgetsWhatItCommits), "cut", ""
     ),
     "writer does not wait for segments": Mutant(
         Machines(writer=_DoesNotWaitForSegments), "calm", "segments"

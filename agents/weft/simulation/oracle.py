@@ -33,7 +33,8 @@ class Oracle:
         self.hops = 0
         self.reissued = 0
         self.excused: set[int] = set()
-        """Rows of which a segment died with its maker, before it was at the writer."""
+        """Rows of which a segment died with its maker before it was at the writer, and that another
+        agent had already sent back to it: that lineage goes on, and can never be whole."""
         self._highest: dict[tuple[int, int], int] = {}
         self._ends: dict[int, str] = {}
         self._told: set[tuple[int, int]] = set()
@@ -84,8 +85,15 @@ class Oracle:
             for row, segments in other.node._segments.items()
             for key in segments
         }
+        sent_back = {
+            kept.message.row
+            for other in world.processes.values()
+            if isinstance(other.node, AgentNode)
+            for kept in other.node.outbox.messages.values()
+            if kept.target == node.incarnation
+        }
         for ref, kept in node.outbox.segments.items():
-            if (kept.item.row, (node.incarnation, ref)) not in there:
+            if kept.item.row in sent_back and (kept.item.row, (node.incarnation, ref)) not in there:
                 self.excused.add(kept.item.row)
 
     def watch(self, node: Node) -> None:
