@@ -23,8 +23,8 @@ from weft.transport.wire import Connection, FrameReader
 DIAL_TIMEOUT = 5.0
 REDIAL_AFTER = (0.05, 2.0)
 """Seconds before the first and, at the most, before later attempts."""
-TICK = 0.1
-"""Seconds between two ticks of the node."""
+TICK = 0.05
+"""Seconds between two ticks of the node: what waits for company waits no longer."""
 
 log = logging.getLogger(__name__)
 
