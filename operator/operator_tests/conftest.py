@@ -1,215 +1,34 @@
-"""A real API server of the tests' own: kube-apiserver and etcd on loopback, nothing else.
-
-No controller runs in it, so that a test plays KubeRay, the kubelets and the head itself and knows
-what happened. The programs are those of `e2e/cluster` (built there, kept in the cache).
-"""
+"""Fixtures around a real API server of the tests' own."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import socket
-import ssl
-import subprocess
-import time
-import urllib.request
+import hashlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.api_client import ApiClient
 
+from operator_tests import apiserver
+from operator_tests.apiserver import ApiServer
 from weft_operator.api import Api
 
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("WEFT_CACHE") or Path.home() / ".cache" / "weft") / "cluster"
-TOKEN = "of-the-tests"
-
-
-@dataclass(frozen=True)
-class ApiServer:
-    url: str
-    kubeconfig: Path
-
 
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    folder = tmp_path_factory.mktemp("api-server")
-    program = _built("kubernetes", "kube-apiserver")
-    etcd = shutil.which("etcd")
-    assert etcd, "etcd is missing: apt-get install etcd-server (e2e/cluster/up does it)"
-    with contextlib.ExitStack() as stack:
-        etcd_port, peer_port, port = _free_ports(3)
-        etcd_url = f"http://127.0.0.1:{etcd_port}"
-        peer_url = f"http://127.0.0.1:{peer_port}"
-        _spawn(
-            stack,
-            folder / "etcd.log",
-            [
-                etcd,
-                f"--data-dir={folder / 'etcd'}",
-                f"--listen-client-urls={etcd_url}",
-                f"--advertise-client-urls={etcd_url}",
-                f"--listen-peer-urls={peer_url}",
-                f"--initial-advertise-peer-urls={peer_url}",
-                f"--initial-cluster=default={peer_url}",
-                "--unsafe-no-fsync",
-                "--log-level=error",
-            ],
-        )
-        key = folder / "service-accounts.key"
-        subprocess.run(
-            ["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True, timeout=60
-        )
-        tokens = folder / "tokens.csv"
-        tokens.write_text(f"{TOKEN},admin,admin,system:masters\n")
-        _spawn(
-            stack,
-            folder / "kube-apiserver.log",
-            [
-                str(program),
-                "--bind-address=127.0.0.1",
-                f"--secure-port={port}",
-                f"--etcd-servers={etcd_url}",
-                f"--cert-dir={folder / 'certificates'}",
-                "--authorization-mode=RBAC",
-                f"--token-auth-file={tokens}",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-key-file={key}",
-                f"--service-account-signing-key-file={key}",
-                "--service-cluster-ip-range=10.96.0.0/24",
-                # No controller makes service accounts here, so that nothing may wait for them.
-                "--disable-admission-plugins=ServiceAccount",
-                "--profiling=false",
-            ],
-        )
-        url = f"https://127.0.0.1:{port}"
-        _wait_ready(url, folder / "kube-apiserver.log")
-        yield ApiServer(url, _kubeconfig(folder / "kubeconfig", url))
-
-
-@pytest.fixture(scope="session")
-def crds(api_server: ApiServer) -> ApiServer:
-    """Our CRDs and KubeRay's."""
-    files = [*sorted((ROOT / "crds").glob("weft.dev_*.yaml"))]
-    files.append(_built("kuberay", "bases") / "ray.io_rayclusters.yaml")
-    for file in files:
-        crd = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
-        _request(
-            api_server.url, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "POST", crd
-        )
-    for path in ("weft.dev/v1alpha1/agentpools", "ray.io/v1/rayclusters"):
-        _wait_served(api_server.url, f"/apis/{path}")
-    return api_server
+def crds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """With our CRDs and KubeRay's."""
+    with apiserver.api_server(tmp_path_factory.mktemp("api-server")) as server:
+        apiserver.install_crds(server)
+        yield server
 
 
 @pytest.fixture
 async def api(crds: ApiServer) -> AsyncIterator[Api]:
-    settings = Configuration(host=crds.url)
-    settings.verify_ssl = False
-    settings.api_key["BearerToken"] = f"Bearer {TOKEN}"
-    async with Api(ApiClient(settings)) as client:
+    async with apiserver.connect(crds) as client:
         yield client
 
 
 @pytest.fixture
 def namespace(crds: ApiServer, request: pytest.FixtureRequest) -> str:
     """A namespace of the test's own."""
-    name = f"t{abs(hash(request.node.nodeid)) % 10**9}"
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    _request(crds.url, "/api/v1/namespaces", "POST", body)
+    name = "t" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:10]
+    apiserver.make_namespace(crds, name)
     return name
-
-
-def _built(component: str, program: str) -> Path:
-    found = sorted(
-        (CACHE / "bin").glob(f"{component}-*/{program}"), key=lambda p: p.stat().st_mtime
-    )
-    if not found:
-        build = ROOT / "e2e" / "cluster" / "build"
-        subprocess.run([build, component], check=True, timeout=3000)
-        found = list((CACHE / "bin").glob(f"{component}-*/{program}"))
-    return found[-1]
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _spawn(stack: contextlib.ExitStack, log: Path, command: list[str]) -> None:
-    out = stack.enter_context(log.open("wb"))
-    process = subprocess.Popen(command, stdout=out, stderr=out)
-
-    def end() -> None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-    stack.callback(end)
-
-
-def _request(url: str, path: str, method: str = "GET", body: object = None) -> bytes:
-    """Test set-up only; the operator's own client is what the tests are about."""
-    request = urllib.request.Request(
-        url + path,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
-    )
-    trust = ssl._create_unverified_context()
-    with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
-        found: bytes = answer.read()
-        return found
-
-
-def _wait_ready(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if _request(url, "/readyz") == b"ok":
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"the API server did not come up:\n{log.read_text()[-3000:]}")
-
-
-def _wait_served(url: str, path: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            _request(url, path)
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{path} is not served")
-
-
-def _kubeconfig(file: Path, url: str) -> Path:
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "tests",
-                "clusters": [
-                    {
-                        "name": "tests",
-                        "cluster": {"server": url, "insecure-skip-tls-verify": True},
-                    }
-                ],
-                "users": [{"name": "tests", "user": {"token": TOKEN}}],
-                "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
-            }
-        )
-    )
-    return file

@@ -113,5 +113,5 @@ class Sweep:
         found: dict[Key, int] = {}
         for namespace in namespaces:
             answer = await self._api.list(kind, namespace, labels=labels)
-            found |= {key_of(item): version_of(item) for item in answer.get("items", ())}
+            found |= {key_of(item): version_of(item) for item in answer.get("items") or ()}
         return found

@@ -16,8 +16,9 @@ from weft_operator.decide.slots import SlotTarget, Step
 from weft_operator.jsontypes import Object, digest
 from weft_operator.kuberay import OVERWRITE_COMMAND, ClusterSpec, RayCluster, WorkerGroup
 
-# The head hosts the directory and the control API, no agents.
-_HEAD_START: Final = {"dashboard-host": "0.0.0.0", "num-cpus": "0"}
+# The head hosts the directory and the control API, no agents. Ray's dashboard is a dozen processes
+# with 1 GiB between them, which a new head would have to start before the run goes on.
+_HEAD_START: Final = {"include-dashboard": "false", "num-cpus": "0"}
 
 
 def head_revision(pipeline: SyntheticPipeline) -> str:
