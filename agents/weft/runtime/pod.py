@@ -75,13 +75,15 @@ def _run(command: str, life: Coroutine[Any, Any, None]) -> None:
 
 async def _head() -> None:
     set_up_logging("head")
-    stopping = _on_signals()
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
     plan = _read_plan()
     place = _place(plan.pipeline, HEAD, pool="")
     remote = _RemoteHead()
     # Before Ray, so that the agents of an earlier head learn at once that it is gone.
     runner = await _serve(make_app(remote, place.token), API_PORT)
     ray_process = await pod_ray.start(plan.pipeline, stopping)
+    _stop_on_signals(stopping)  # Again: Ray has put its own handler in place of ours.
     actor = (
         ray.remote(HeadActor)
         .options(name=HEAD, scheduling_strategy=pod_ray.here(), **PINNED)
@@ -108,13 +110,15 @@ async def _head() -> None:
 async def _member(kind: type, *, pool_variable: str = "") -> None:
     name = required("POD_NAME")
     set_up_logging(name)
-    stopping = _on_signals()
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
     plan = _read_plan()
     health = _Health()
     runner = await _serve(health.app(), HEALTH_PORT)
     head_url = os.environ.get("WEFT_HEAD", "")
     boot = await _wait_for_head(head_url, stopping)
     ray_process = await pod_ray.start(plan.pipeline, stopping)
+    _stop_on_signals(stopping)  # Again: Ray has put its own handler in place of ours.
     # A container that starts again finds its former name taken until Ray has noticed the death.
     actor_name = f"{name}-{secrets.token_hex(3)}"
     pool = required(pool_variable) if pool_variable else ""
@@ -274,12 +278,10 @@ async def _head_at(head_url: str) -> tuple[str, bool]:
         return "", False
 
 
-def _on_signals() -> asyncio.Event:
-    stopping = asyncio.Event()
+def _stop_on_signals(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    return stopping
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

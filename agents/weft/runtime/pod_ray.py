@@ -32,10 +32,8 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            # What the actor logs goes to the pod's log by way of the driver.
-            ray.init(
-                address="auto", namespace=namespace, log_to_driver=True, configure_logging=False
-            )
+            # In a thread: it blocks for seconds, and this pod has to answer over HTTP meanwhile.
+            await asyncio.to_thread(_connect, namespace)
         except (ConnectionError, RuntimeError, ValueError) as error:
             if process.poll() is not None:
                 raise PodError(f"Ray did not start: exit code {process.returncode}") from None
@@ -47,6 +45,11 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
             await asyncio.sleep(0.5)
         else:
             return process
+
+
+def _connect(namespace: str) -> None:
+    # What the actor logs goes to the pod's log by way of the driver.
+    ray.init(address="auto", namespace=namespace, log_to_driver=True, configure_logging=False)
 
 
 def _launch(command: str) -> subprocess.Popen[bytes]:
