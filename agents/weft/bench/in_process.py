@@ -4,6 +4,7 @@ Ray or commits. What a hop costs above this is the price of distribution."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from weft.protocol.source import SourceNode
 from weft.protocol.view import Member, View
 from weft.protocol.writer import WriterNode
 from weft.row import Row, encode_row
+from weft.runtime import collector
 from weft.runtime.hops import Again, Hops, Identity, Passed, make_agent
 
 ROUND = 64
@@ -48,7 +50,13 @@ class InProcess(msgspec.Struct):
 
 def measure(*, rows: int, in_flight: int, chars: int = 1024) -> InProcess:
     """Run `rows` rows of the echo pipeline to their end."""
-    return asyncio.run(_World(rows, in_flight, chars).run())
+    before = gc.get_threshold()
+    collector.spare()
+    try:
+        return asyncio.run(_World(rows, in_flight, chars).run())
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 class _World:

@@ -20,6 +20,7 @@ from weft.protocol.committed import CommittedRows
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.source import SourceNode
 from weft.protocol.view import Role, View
+from weft.runtime import collector
 from weft.runtime.feed import Feed
 from weft.runtime.hops import Hops
 from weft.runtime.parts import RayParts
@@ -95,6 +96,7 @@ class HeadProcess:
         feeding: asyncio.Task[None] | None = None
         try:
             generation = await self._open()
+            collector.spare()
             await server.start(self.place.bind)
             node = self._serve(generation, f"{self.place.advertise}:{server.port}")
             self._feed = feed = Feed(self.plan, from_environment(), self._done, node, self._flush)

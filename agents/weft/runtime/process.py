@@ -16,6 +16,7 @@ import msgspec
 from weft.protocol.directory import Joining
 from weft.protocol.node import Node
 from weft.protocol.view import Member, View
+from weft.runtime import collector
 from weft.runtime.membership import Membership
 from weft.runtime.parts import RayParts
 from weft.runtime.status import Stats
@@ -89,6 +90,7 @@ class Process(ABC):
             if not await self._unless_over(self._plan_known.wait()):
                 return
             await self.prepare(self.plan)
+            collector.spare()
             joining = self.joining(f"{self.place.advertise}:{server.port}")
             while not self._over.is_set():
                 member = await self._unless_over(
