@@ -64,3 +64,15 @@ async def test_busy_seconds_are_the_integral_of_held_slots() -> None:
 def test_no_slots_are_refused() -> None:
     with pytest.raises(ValueError, match="give 1 or more"):
         Slots(0)
+
+
+async def test_a_caller_that_gives_up_just_before_its_turn_is_cancelled_and_no_more() -> None:
+    slots = Slots(1)
+    await slots.__aenter__()
+    waiting = asyncio.create_task(slots.__aenter__())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    slots._release()  # Passes it over, before it has had the time to leave the queue.
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (slots.held, slots.waiting) == (0, 0)

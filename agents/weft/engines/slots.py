@@ -6,6 +6,7 @@ asyncio only; not thread-safe. What is queued is bounded by the callers, who wai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -59,7 +60,9 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self._release()
             else:
-                self._waiting.remove(turn)
+                # A slot that fell free since the cancellation has passed this turn over already.
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(turn)
             raise
         return self
 
