@@ -64,6 +64,8 @@ class Engine(ABC):
 
     model: str
     """The name that goes into provenance."""
+    trouble: str = ""
+    """Why calls fail at the moment and are made again; one line, empty once a call is answered."""
 
     async def start(self) -> None:  # noqa: B027  (optional to override)
         """Get ready (load weights, check the endpoint). Raises `EngineError` when that is vain."""

@@ -112,6 +112,7 @@ class OpenAI(Engine):
             answer = await self._through_gate(body, again=tries > 0)
             tries += 1
             if isinstance(answer, ChatResult):
+                self.trouble = ""
                 return answer
             if self._adapted_to(answer, request, mode):
                 continue
@@ -120,6 +121,8 @@ class OpenAI(Engine):
             )
             if wait is None:
                 raise self._error(answer, tries=tries)
+            if answer.outcome is not Outcome.REFUSED:
+                self.trouble = str(self._error(answer, tries=tries))
             log.debug("%s: %s; again in %.1f s", self._base, answer.status or answer.text, wait)
             await asyncio.sleep(wait)
 

@@ -65,6 +65,7 @@ class AgentProcess(Process):
         self._watcher: asyncio.Task[None] | None = None
         self._retries: set[asyncio.TimerHandle] = set()
         self._counts = Stats()
+        self._trouble = ""
 
     async def prepare(self, plan: Plan) -> None:
         pool = plan.pool(self.place.pool)
@@ -140,6 +141,7 @@ class AgentProcess(Process):
         node = self._node
         counts.inbox = len(node.inbox) if node else 0
         counts.in_flight = len(node.in_work) if node else 0
+        counts.trouble = (self._engine.trouble if self._engine else "") or self._trouble
         counts.rss = resident_bytes()
         counts.plan = self.plan.generation
         return counts
@@ -237,6 +239,8 @@ class AgentProcess(Process):
         counts = self._counts
         counts.hops += 1
         counts.seconds += now - started
+        # Until a row passes again: where an endpoint is down, no row does.
+        self._trouble = "" if isinstance(outcome, Passed) else outcome.reason
         if isinstance(outcome, Passed):
             counts.prompt_tokens += outcome.prompt_tokens
             counts.completion_tokens += outcome.completion_tokens
