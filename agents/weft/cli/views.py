@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Protocol, TextIO
 
@@ -14,7 +15,10 @@ from weft_api.plan import Plan
 
 PLAIN_EVERY = 5.0
 """Seconds between plain lines while rows move."""
+TROUBLE_EVERY = 30.0
+"""Seconds after which trouble that lasts is told again."""
 JSON_EVERY = 1.0
+_FIGURES = re.compile(r"\d+")
 
 
 class View(Protocol):
@@ -41,19 +45,25 @@ class PlainView:
         self._next = 0.0
         self._shown = ""
         self._trouble = ""
+        self._trouble_next = 0.0
 
     def starting(self, what: str) -> None:
         self.say(what)
 
     def update(self, progress: Progress) -> None:
-        if progress.trouble != self._trouble:
-            self._trouble = progress.trouble
-            if progress.trouble:
-                self.say(f"trouble: {progress.trouble}")
         line, now = plain_line(progress), time.monotonic()
+        self._tell_trouble(progress.trouble, now)
         if now >= self._next and line != self._shown:
             self._next, self._shown = now + PLAIN_EVERY, line
             self.say(f"{units.seconds(progress.status.elapsed)}: {line}")
+
+    def _tell_trouble(self, trouble: str, now: float) -> None:
+        """At once when it is a new one (its figures aside), and then now and again."""
+        kind = _FIGURES.sub("", trouble)
+        if trouble and (kind != self._trouble or now >= self._trouble_next):
+            self._trouble_next = now + TROUBLE_EVERY
+            self.say(f"trouble: {trouble}")
+        self._trouble = kind
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
