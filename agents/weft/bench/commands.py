@@ -97,6 +97,8 @@ def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
 
     console = Console(highlight=False)
     results: list[Result] = []
+    if target is not None and not target.parent.is_dir():
+        raise Refused(f"--json {target}: there is no folder {target.parent}; make it first")
     for name in names:
         measure = importlib.import_module(f"weft.bench.{name}").measure
         try:

@@ -29,7 +29,7 @@ def measure(console: Console, *, quick: bool = False) -> Result:
     before = load()
     figures: list[Figure] = []
     for in_flight, target in TARGETS.items():
-        figures += _weft(console, rows[in_flight], in_flight, target)
+        figures += through_weft(console, rows=rows[in_flight], in_flight=in_flight, target=target)
     figures += _in_process(console, 2_000 if quick else 10_000)
     figures += _ray(console, 1_000 if quick else 10_000, 100 if quick else 1_000)
     return Result(
@@ -43,7 +43,8 @@ def measure(console: Console, *, quick: bool = False) -> Result:
     )
 
 
-def _weft(console: Console, rows: int, in_flight: int, target: float) -> list[Figure]:
+def through_weft(console: Console, *, rows: int, in_flight: int, target: float) -> list[Figure]:
+    """Rate and CPU of a whole run. Raises `RunFailed`."""
     what = f"Weft, {in_flight:,} rows in flight"
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder, progress(console, what) as on:
         plan = echo_plan(Path(folder) / "out", rows=rows, in_flight=in_flight, chars=CHARS)

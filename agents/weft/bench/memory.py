@@ -33,7 +33,7 @@ def measure(console: Console, *, quick: bool = False) -> Result:
     """Raises `RunFailed`."""
     rows = 20_000 if quick else 200_000
     before = load()
-    watched = _Watched()
+    watched = Watched()
     with (
         tempfile.TemporaryDirectory(prefix="weft-bench-") as folder,
         progress(console, f"{rows:,} rows") as on,
@@ -77,7 +77,7 @@ class _Bare:
         return os.getpid()
 
 
-class _Watched:
+class Watched:
     """Resident memory of each process against the rows committed."""
 
     def __init__(self) -> None:

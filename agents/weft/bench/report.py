@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,9 +26,12 @@ def show(console: Console, result: Result) -> None:
     console.print(table)
 
 
-def write(path: Path, results: Iterable[Result]) -> None:
+def write(path: Path, results: Sequence[Result]) -> None:
     """All results as a JSON list. Raises `OSError`."""
-    plain = msgspec.to_builtins(list(results))
+    plain = [msgspec.to_builtins(result) for result in results]
+    for found, result in zip(plain, results, strict=True):
+        for shown, figure in zip(found["figures"], result.figures, strict=True):
+            shown["met"] = figure.met
     path.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import tempfile
@@ -36,7 +37,7 @@ IN_FLIGHT = 4
 
 def measure(console: Console, *, quick: bool = False) -> Result:
     """Raises `RunFailed`."""
-    rows, batches = (SLOTS * 20, 4) if quick else (SLOTS * 80, 20)
+    rows, batches = (SLOTS * 20, 4) if quick else (SLOTS * 80, 12)
     before = load()
     weft, busy, overall = _weft(console, rows)
     baseline, baseline_busy = _barrier(console, SLOTS * batches)
@@ -139,17 +140,18 @@ class Gathering:
 def _barrier(console: Console, rows: int) -> tuple[float, float]:
     """Rows a second and the busy share of Ray Data, from the first call to the last reply."""
     with progress(console, "Ray Data map_batches"):
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         start_ray("slots", cpus=cores())
         try:
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            ray.data.DataContext.get_current().enable_progress_bars = False
             calls = (
                 ray.data.range(rows)
                 .map_batches(
                     Gathering,
                     fn_constructor_args=(_plan(Path("/unused"), rows).to_json(),),
                     batch_size=SLOTS,
-                    concurrency=1,
+                    compute=ray.data.ActorPoolStrategy(size=1),
                 )
                 .take_all()
             )
