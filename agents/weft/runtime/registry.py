@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,9 @@ RECONNECT_WITHIN = 0.5
 """Seconds that a member has to come back when its connection breaks. A process that dies breaks it
 at once, so its rows go on elsewhere long before its lease runs out; one that lives and is taken for
 dead by mistake costs only the work in its hands."""
+PROBE_EVERY = 0.05
+"""Seconds between tries, meanwhile, to reach its address: where nothing listens any more, the
+process is gone, and nobody has to be waited for."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class Registry:
         self._published: tuple[int, int] = (0, 0)
         self._broken: dict[int, float] = {}
         """Member -> since when it has no connection."""
+        self._probes: set[asyncio.Task[None]] = set()
         self._hurry = False
         self._stop = False
 
@@ -91,6 +96,9 @@ class Registry:
             self._connections.discard(connection)
             if incarnation in self.directory.members:
                 self._broken[incarnation] = time.monotonic()
+                probe = asyncio.get_running_loop().create_task(self._probe(incarnation))
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
 
         connection.on_close = closed
         return ""
@@ -108,6 +116,20 @@ class Registry:
         alive = self.directory.members
         for incarnation in [i for i in self.stats if i not in alive]:
             del self.stats[incarnation]
+
+    async def _probe(self, incarnation: int) -> None:
+        """While the member has no connection: see whether its process is gone."""
+        while incarnation in self._broken:
+            member = self.directory.members.get(incarnation)
+            if member is None:
+                return
+            if await _nothing_listens(member.address):
+                if self._broken.pop(incarnation, None) is not None:
+                    log.warning("%s is gone: nothing listens at its address", member.name)
+                    self.directory.leave(incarnation)
+                    self.publish(time.monotonic())
+                return
+            await asyncio.sleep(PROBE_EVERY)
 
     def publish(self, now: float) -> None:
         """Send the view to everyone, if it is a new one."""
@@ -141,3 +163,17 @@ class Registry:
     def _send_view(self, connection: Connection) -> None:
         if self._published != (0, 0) and (view := self.directory.view(time.monotonic())):
             connection.send(wire.encode(wire.ViewUpdate(view)))
+
+
+async def _nothing_listens(address: str) -> bool:
+    """True only where the machine itself says so; one that does not answer may be slow."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(RECONNECT_WITHIN):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False
