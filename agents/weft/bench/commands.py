@@ -92,6 +92,7 @@ def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
     from rich.console import Console
 
     from weft.bench.report import show, write
+    from weft.cli.quiet import quiet_stderr
     from weft.cli.refused import FAILED, Refused
     from weft.runtime.local import RunFailed
 
@@ -102,7 +103,8 @@ def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
     for name in names:
         measure = importlib.import_module(f"weft.bench.{name}").measure
         try:
-            result: Result = measure(console, quick=quick)
+            with quiet_stderr():
+                result: Result = measure(console, quick=quick)
         except RunFailed as error:
             raise Refused(f"bench {name}: {error}", code=FAILED) from None
         show(console, result)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from rich.console import Console
 from weft.cli.live import LiveView
 from weft.cli.prepare import Prepared, Wishes, prepare
 from weft.cli.progress import Meter, ended
+from weft.cli.quiet import quiet_stderr
 from weft.cli.reasons import grouped
 from weft.cli.refused import FAILED, Refused, parted
 from weft.cli.screen import screen
@@ -74,7 +73,7 @@ def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None
         view.say(f"{sum(prepared.done.values()):,} rows were done before; going on with the rest")
     view.starting("starting Ray")
     watch = _Watch(prepared, view, stops)
-    with _quiet_stderr():
+    with quiet_stderr():
         try:
             from weft.runtime.local import LocalRun, RunFailed
 
@@ -205,19 +204,3 @@ class _Stops:
         if self._starting:
             # Nothing is under way yet: the command ends there and then.
             raise _Stopped
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Ray's libraries write to standard error past Python; it would tear the view apart."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
