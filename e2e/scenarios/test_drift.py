@@ -1,0 +1,59 @@
+"""Pods vanish and somebody edits the RayCluster by hand: the dataset is none the worse."""
+
+from __future__ import annotations
+
+import json
+
+from e2e.scenarios import pipelines
+from e2e.scenarios.space import Space
+from e2e.scenarios.waiting import until
+
+ROWS = 240
+
+
+def test_a_run_survives_the_loss_of_pods_and_edits_by_hand(space: Space) -> None:
+    ids = pipelines.write_source(space.folder, ROWS)
+    space.kube.apply(pipelines.pipeline(), pipelines.pool(rows_per_second=2, replicas=2))
+
+    space.wait_rows("talk", 10)
+    agent = space.pods(role="agent")[0]["metadata"]["name"]
+    space.kube.delete("pod", agent, "--grace-period=0", "--force")
+    _agents_are_back(space, 2)
+
+    # Somebody scales the group that serves to nothing, and another one up.
+    groups = space.kube.get("raycluster", "talk")["spec"]["workerGroupSpecs"]
+    edits = [
+        {"op": "replace", "path": f"/spec/workerGroupSpecs/{place}/replicas", "value": replicas}
+        for place, group in enumerate(groups)
+        if (replicas := {"drafter-a": 0, "drafter-b": 1}.get(group["groupName"])) is not None
+    ]
+    assert len(edits) == 2
+    space.kube.run("patch", "raycluster", "talk", "--type=json", "-p", json.dumps(edits))
+    until(
+        "the groups are as before", lambda: _replicas(space) == {"drafter-a": 2, "drafter-b": 0}, 30
+    )
+    _agents_are_back(space, 2)
+
+    before = len(space.dataset().rows)
+    assert before < ROWS, "the run was over before its head was deleted"
+    head = space.pods(role="head")[0]["metadata"]["name"]
+    space.kube.delete("pod", head, "--grace-period=0", "--force")
+    status = space.wait_phase("talk", "Succeeded", 300)
+
+    space.dataset().assert_exactly(ids)
+    assert status["rows"]["accepted"] == ROWS
+    assert space.pods(role="head")[0]["metadata"]["name"] != head
+
+
+def _agents_are_back(space: Space, count: int) -> None:
+    until(
+        f"{count} agents serve",
+        lambda: len(space.ready_pods(role="agent")) == count,
+        150,
+        seen=lambda: space.in_short("talk"),
+    )
+
+
+def _replicas(space: Space) -> dict[str, int]:
+    groups = space.kube.get("raycluster", "talk")["spec"]["workerGroupSpecs"]
+    return {g["groupName"]: g["replicas"] for g in groups if g["groupName"] != "writers"}

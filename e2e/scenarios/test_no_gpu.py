@@ -1,0 +1,35 @@
+"""Asking for GPUs that no node has: said at once, and cured when there are some."""
+
+from __future__ import annotations
+
+from e2e.scenarios import pipelines
+from e2e.scenarios.installation import cluster_command
+from e2e.scenarios.space import Space
+from e2e.scenarios.waiting import until
+
+OTHER = "NVIDIA-L4"
+
+
+def test_a_gpu_that_no_node_has_is_named_and_the_run_starts_when_one_appears(space: Space) -> None:
+    ids = pipelines.write_source(space.folder, 60)
+    pool = pipelines.pool(rows_per_second=10, gpu={"product": OTHER})
+    space.kube.apply(pipelines.pipeline(), pool)
+
+    stalled = space.wait_condition("ap", "drafter", "Stalled", "True", "NoMatchingNode")
+    for said in ("nvidia.com/gpu.product", OTHER, pipelines.GPU["product"]):
+        assert said in stalled["message"]
+    whole = space.wait_condition("sp", "talk", "Stalled", "True", "NoMatchingNode")
+    assert "drafter" in whole["message"]
+    assert not space.pods(role="agent"), "pods that can never run were made"
+
+    try:
+        cluster_command("gpus", "8", "--product", OTHER)
+        space.wait_phase("talk", "Succeeded", 240)
+    finally:
+        cluster_command("gpus", "8", "--product", pipelines.GPU["product"])
+    space.dataset().assert_exactly(ids)
+    until(
+        "the pipeline is no longer stalled",
+        lambda: space.condition("sp", "talk", "Stalled").get("status") == "False",
+        30,
+    )
