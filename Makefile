@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .PHONY: help setup demo lint test test-unit test-simulation test-ray test-vllm test-cluster \
-  cluster cluster-down shell-env
+  bench cluster cluster-down shell-env
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -55,6 +55,11 @@ test-vllm: $(READY) ## The real vLLM on CPU, in an environment of its own
 
 test-cluster: $(READY) ## Scenarios on a real Kubernetes with KubeRay
 	@e2e/test
+
+# BENCH=hops|slots|peers|memory|recovery runs one, QUICK=1 takes seconds each, JSON=file keeps them.
+BENCH ?= all
+bench: $(READY) ## Measure the runtime, each figure beside its limit or a baseline (about ten minutes)
+	@weft bench $(BENCH) $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
 cluster: $(READY) ## A real Kubernetes with KubeRay on this machine, to work with
 	@e2e/cluster/up

@@ -42,7 +42,7 @@ class _Found(msgspec.Struct):
 
 def measure(console: Console, *, quick: bool = False) -> Result:
     """Raises `RunFailed`."""
-    rows, barrier_rows = (300, 128) if quick else (5000, 640)
+    rows, barrier_rows = (300, 128) if quick else (5000, 320)
     before = load()
     batches = _measured(console, f"batches of {SLOTS}", barrier_rows, _bare(bare.barrier))
     pool = _measured(console, f"a bare asyncio pool of {SLOTS}", rows, _bare(bare.pool))

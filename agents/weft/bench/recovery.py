@@ -42,7 +42,7 @@ def measure(console: Console, *, quick: bool = False) -> Result:
         plan = make_plan(
             "recovery",
             output,
-            rows=int((kills + 3) * APART * 400),
+            rows=int((kills + 2) * APART * IN_FLIGHT / (len(STEPS) * WORK)),
             in_flight=IN_FLIGHT,
             steps=[
                 {"name": name, "next": [{"to": after}]}
