@@ -18,7 +18,8 @@ from weft.protocol.view import Member, View
 
 
 def work(row: int, priority: int = 0, deadline: float = 0.0) -> Work:
-    return Work(Message(row, 1, 0, 0, "a", 0, b"", priority=priority, deadline=deadline), None)
+    message = Message(row, 1, 0, 0, "a", 0, b"", priority=priority, deadline=deadline)
+    return Work(message, None, message.tag)
 
 
 # the inbox

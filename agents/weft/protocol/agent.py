@@ -181,8 +181,9 @@ class AgentNode(Node):
     def _keep(self, message: Message, parent: Parent | None) -> None:
         """To ourselves: one process would hold the row alone, so the sender before us keeps his
         copy until the row has moved on."""
-        if self.fence.admit(message.row, message.tag):
-            self.inbox.push(Work(message, parent))
+        tag = message.tag
+        if self.fence.admit(message.row, tag):
+            self.inbox.push(Work(message, parent, tag))
         elif parent is not None:
             self._free(parent)
 
@@ -192,8 +193,9 @@ class AgentNode(Node):
             self._free(work.parent)
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
-        if self.fence.admit(message.row, message.tag):
-            self.inbox.push(Work(message, Parent(peer, message.ref)))
+        tag = message.tag
+        if self.fence.admit(message.row, tag):
+            self.inbox.push(Work(message, Parent(peer, message.ref), tag))
         else:
             self._settle(peer, message.ref)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import heapq
 import math
 
+import msgspec
+
 from weft.protocol.message import Message
 from weft.protocol.outbox import Parent
 
 
-class Work:
-    """A message in this process's hands, and whom to tell when it has been passed on (None where
-    its sender has been told, or is dead)."""
+class Work(msgspec.Struct, gc=False, eq=False):
+    """A message in this process's hands."""
 
-    __slots__ = ("message", "parent", "tag")
-
-    def __init__(self, message: Message, parent: Parent | None) -> None:
-        self.message = message
-        self.tag = message.tag
-        self.parent = parent
+    message: Message
+    parent: Parent | None
+    """Whom to tell when it has been passed on; None where its sender has been told, or is dead."""
+    tag: int
+    """With which it was admitted."""
 
 
 class Inbox:

@@ -25,7 +25,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     bytes: int
 
 
-class Message(msgspec.Struct, array_like=True, omit_defaults=True):
+class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """A row on its way, and where it goes next.
 
     The header is everything but `body`; only the agent that handles the message decodes the body.
@@ -72,7 +72,7 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True):
         return (self.epoch << (FORK_BITS + HOP_BITS)) | (self.fork << HOP_BITS) | self.hop
 
 
-class SegmentItem(msgspec.Struct, array_like=True):
+class SegmentItem(msgspec.Struct, array_like=True, gc=False):
     """A trace segment for the writer of `row`; settled by `ref` when the row is committed."""
 
     ref: int
@@ -80,7 +80,7 @@ class SegmentItem(msgspec.Struct, array_like=True):
     body: bytes
 
 
-class Done(msgspec.Struct, array_like=True):
+class Done(msgspec.Struct, array_like=True, gc=False):
     """The writer's word to the source: this row is committed with this end."""
 
     row: int

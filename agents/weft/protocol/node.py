@@ -169,7 +169,7 @@ class Node:
             unsent = link.withdraw({kept.message.ref for kept in taken}) if link else frozenset()
             for kept in taken:
                 message = copy(kept.message)
-                message.fork += FORK_STEP - message.hop
+                message.fork += max(1, FORK_STEP - message.hop)
                 # Not only what was acknowledged: a row may kill before the acknowledgement is out.
                 if crashed and kept.message.ref not in unsent:
                     message.crashes += 1

@@ -1,49 +1,46 @@
 """What a process has sent and must keep until it is settled, so that a row on its way is always
-held by two processes."""
+held by two processes.
+
+What is kept by the thousands is of structs that the garbage collector does not follow (they form no
+cycles): following them took a third of a hop.
+"""
 
 from __future__ import annotations
+
+import msgspec
 
 from weft.protocol.message import Message, SegmentItem
 
 
-class Parent:
+class Parent(msgspec.Struct, gc=False, eq=False):
     """A message that has come to us, as its sender sees it: he keeps his copy until all that came
-    of it (the next message, and the segments) has been accepted by others.
+    of it (the next message, and the segments) has been accepted by others."""
 
-    `open` counts what has not: the work in our hands, then the message and segments made of it.
-    """
-
-    __slots__ = ("open", "ref", "sender")
-
-    def __init__(self, sender: int, ref: int) -> None:
-        self.sender = sender
-        self.ref = ref
-        self.open = 1
+    sender: int
+    ref: int
+    open: int = 1
+    """What has not been accepted: the work in our hands, then the message and segments of it."""
 
 
-class Retained:
-    """A message sent and not settled yet. `parent` is what it came of, until it is accepted."""
+class Retained(msgspec.Struct, gc=False, eq=False):
+    """A message sent and not settled yet."""
 
-    __slots__ = ("accepted", "message", "parent", "target")
-
-    def __init__(self, message: Message, parent: Parent | None) -> None:
-        self.message = message
-        self.target = 0
-        """Incarnation it was sent to; 0 while nobody serves its step."""
-        self.accepted = False
-        self.parent = parent
+    message: Message
+    parent: Parent | None
+    """What it came of, until it is accepted."""
+    target: int = 0
+    """Incarnation it was sent to; 0 while nobody serves its step."""
+    accepted: bool = False
 
 
-class RetainedSegment:
-    """A trace segment not committed yet. `parent` is what it came of, until it is accepted."""
+class RetainedSegment(msgspec.Struct, gc=False, eq=False):
+    """A trace segment not committed yet."""
 
-    __slots__ = ("item", "parent", "target")
-
-    def __init__(self, item: SegmentItem, parent: Parent | None) -> None:
-        self.item = item
-        self.target = 0
-        """The writer it was sent to; 0 while there is none."""
-        self.parent = parent
+    item: SegmentItem
+    parent: Parent | None
+    """What it came of, until it is accepted."""
+    target: int = 0
+    """The writer it was sent to; 0 while there is none."""
 
 
 class Outbox:

@@ -19,15 +19,19 @@ def choose(
     `home` (0: none). A member of weight 0 gets only rows that are at home there."""
     if len(members) == 1:
         return members[0].incarnation
-    at_home = next((member for member in members if member.incarnation == home), None)
-    open_members = [member for member in members if member.weight > 0] or list(members)
-    if len(open_members) == 1:
-        other = open_members[0]
-    else:
-        first, second = rng.sample(open_members, 2)
-        other = min(
-            first, second, key=lambda member: load(member.incarnation) / max(member.weight, 1)
-        )
-    if at_home is not None and load(home) <= load(other.incarnation) + HOME_SLACK:
+    open_members = [member for member in members if member.weight > 0] or members
+    count = len(open_members)
+    other = open_members[0]
+    if count > 1:
+        # `rng.sample` takes as long as half a hop.
+        i = int(rng.random() * count)
+        j = int(rng.random() * (count - 1))
+        other, rival = open_members[i], open_members[j + (j >= i)]
+        if load(rival.incarnation) * max(other.weight, 1) < load(other.incarnation) * max(
+            rival.weight, 1
+        ):
+            other = rival
+    at_home = home and any(member.incarnation == home for member in members)
+    if at_home and load(home) <= load(other.incarnation) + HOME_SLACK:
         return home
     return other.incarnation

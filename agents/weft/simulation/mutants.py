@@ -189,14 +189,6 @@ class _NeverAsks(SourceNode):
             super()._ask(rows, now)
 
 
-class _CensusMissesInWork(AgentNode):
-    def held(self) -> dict[int, int]:
-        work, self.in_work = self.in_work, {}
-        held = super().held()
-        self.in_work = work
-        return held
-
-
 class _AdoptsNothing(SourceNode):
     def adopt(self, now: float) -> None:
         pass
@@ -351,9 +343,6 @@ MUTANTS |= {
     "census believes the first miss": Mutant(Machines(source=_BelievesFirstMiss), "all", MORE),
     "asks only after deaths": Mutant(Machines(source=_AsksOnlyAfterDeaths), "all", ""),
     "never asks": Mutant(Machines(source=_NeverAsks), "deaths", "lost"),
-    "census misses what is in work": Mutant(
-        Machines(agent=_CensusMissesInWork), "one death", "work"
-    ),
     "adopts nothing, and starts its epochs anew": Mutant(
         Machines(source=_AdoptsNothing), "head", MORE
     ),
