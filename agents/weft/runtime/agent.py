@@ -41,13 +41,15 @@ def _die(why: str) -> None:
 class _Worker:
     """One row at a time, for ever."""
 
-    __slots__ = ("late", "since", "task")
+    __slots__ = ("late", "since", "surplus", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.since = 0.0
         """When it began its row (monotonic seconds); 0 while it has none."""
         self.late = False
+        self.surplus = False
+        """The pool's concurrency has been lowered: to end after its row."""
 
 
 class AgentProcess(Process):
@@ -179,6 +181,7 @@ class AgentProcess(Process):
             self._workers.append(worker)
         for worker in self._workers[concurrency:]:
             # One that has a row ends after it; one without is woken to see that it is too many.
+            worker.surplus = True
             if not worker.since and worker.task is not None:
                 worker.task.cancel()
         del self._workers[concurrency:]
@@ -203,7 +206,7 @@ class AgentProcess(Process):
             if self._turn >= ROWS_PER_TURN:
                 self._turn = 0
                 await asyncio.sleep(0)
-            if worker not in self._workers:
+            if worker.surplus:
                 return
 
     async def _handle(self, worker: _Worker, node: AgentNode, work: Work) -> None:

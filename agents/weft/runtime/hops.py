@@ -151,8 +151,8 @@ class Hops:
             body,
             self._encoded(segment),
             reason,
-            sum(call.prompt_tokens for call in models),
-            sum(call.completion_tokens for call in models),
+            sum([call.prompt_tokens for call in models]),
+            sum([call.completion_tokens for call in models]),
         )
 
     def timed_out(self, message: Message) -> Passed | Again:
