@@ -19,7 +19,7 @@ from weft.bench.figures import Figure, Result, at_most
 from weft.bench.machine import cores, load
 from weft.bench.plans import ECHOES, HOPS, echo_plan
 from weft.bench.progress import progress
-from weft.runtime.local import LocalRun
+from weft.runtime.local import LocalRun, RunFailed
 from weft.runtime.status import Status
 
 CHARS = 256
@@ -41,6 +41,8 @@ def measure(console: Console, *, quick: bool = False) -> Result:
     ):
         plan = echo_plan(Path(folder) / "out", rows=rows, in_flight=IN_FLIGHT, chars=CHARS)
         run_plan(plan, on, begins=lambda status: ended(status) > 0, watch=watched.look)
+    if not watched.samples:
+        raise RunFailed("the run was over before its memory could be seen")
     figures = [
         Figure(
             "an idle agent above Ray's bare worker",
@@ -98,14 +100,13 @@ class Watched:
 
     def look(self, run: LocalRun, status: Status) -> None:
         agents = [one for pool in status.pools for one in pool.instances]
-        if not self.idle_agent and len(agents) == len(ECHOES):
+        if not self._pids and len(agents) == len(ECHOES):
+            # As they were when they joined: the first rows have hardly come by.
+            self.idle_agent = min(one.rss for one in agents)
             self._pids = run.pids()
             bare = _bare_worker()
             self.bare_worker = _resident(ray.get(bare.pid.remote()))
             ray.kill(bare)
-        # Before the first row has been handled, as near as looking from outside comes.
-        if agents and not self.idle_agent:
-            self.idle_agent = min(one.rss for one in agents)
         if self._pids and time.monotonic() - self._looked >= SAMPLE_EVERY and ended(status):
             self._looked = time.monotonic()
             for name, pid in self._pids.items():
