@@ -184,8 +184,8 @@ CASES = [
     ),
     Case(
         "an agent's module that is not there",
-        (Q + ":7", "spec.agent", "there is no module `answers_agents`", "install the package"),
-        ((Q, "weft.builtin:ChatAgent", "answers_agents:Chat"),),
+        (Q + ":7", "spec.agent", "there is no module `answers_nowhere`", "install the package"),
+        ((Q, "weft.builtin:ChatAgent", "answers_nowhere:Chat"),),
     ),
     Case(
         "an agent's class that is not there",
