@@ -18,7 +18,7 @@ help: ## Show this help
 
 setup: $(READY) ## Make the Python environment (outside the tree; skipped when it is there)
 $(READY): pyproject.toml
-	@echo "weft: making the Python environment in $(VENV) (about two minutes, once)"
+	@echo "weft: making the Python environment in $(VENV) (about two minutes, once)" >&2
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements/dev.txt

@@ -41,7 +41,7 @@ class LLM:
         self.prompt = prompt
         self.calls: list[ModelCall] = []
         self.replies: list[ChatMessage] = []
-        """The reply of each call, so that a call's place in the dialogue can be found afterwards."""
+        """The reply of each call, so that its place in the dialogue can be found afterwards."""
 
     @property
     def model(self) -> str:
