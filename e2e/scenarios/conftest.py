@@ -17,6 +17,7 @@ from e2e.scenarios.evidence import collect
 from e2e.scenarios.installation import Images
 from e2e.scenarios.kube import Kube
 from e2e.scenarios.space import Space
+from e2e.scenarios.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 FAILED = pytest.StashKey[bool]()
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in ours:
         item.add_marker(pytest.mark.cluster)
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(600 * PATIENCE))
     # What the audit log tells is about all the others.
     items.sort(key=lambda item: item.path.name == "test_rights.py")
     files = {item.path for item in ours}

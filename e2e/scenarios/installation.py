@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.scenarios.kube import Kube, Object
-from e2e.scenarios.waiting import until
+from e2e.scenarios.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "e2e" / "cluster"
@@ -80,7 +80,14 @@ def install(kube: Kube, images: Images, *settings: str) -> None:
     words = [word for value in values for word in ("--set", value)]
     kube.tool(
         *("helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "weft")),
-        *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "110s", *words),
+        *(
+            "--namespace",
+            SYSTEM,
+            "--create-namespace",
+            "--wait",
+            *("--timeout", f"{110 * PATIENCE:.0f}s"),
+            *words,
+        ),
     )
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.scenarios.waiting import PATIENCE
+
 Object = dict[str, Any]
 
-CALL_SECONDS = 120.0
+CALL_SECONDS = 120.0 * PATIENCE
 
 
 class Refused(Exception):

@@ -12,19 +12,21 @@ from e2e.scenarios.dataset import source_ids
 from e2e.scenarios.installation import ROOT, Images
 from e2e.scenarios.kube import Kube, Object
 from e2e.scenarios.space import Space
+from e2e.scenarios.waiting import PATIENCE
 
 EXAMPLE = ROOT / "examples" / "support"
 POOLS = ("drafter", "tools", "validator", "metadata")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 * PATIENCE)
 def test_the_example_becomes_a_dataset_and_its_agents_sit_on_the_gpu_node(
     space: Space, images: Images, tmp_path: Path
 ) -> None:
     manifests = _for_this_cluster(space, tmp_path)
     space.kube.run("apply", "--server-side", "-k", str(manifests))
 
-    space.kube.run("wait", "--for=condition=Ready", "sp/support", "--timeout=110s")
+    ready = f"--timeout={110 * PATIENCE:.0f}s"
+    space.kube.run("wait", "--for=condition=Ready", "sp/support", ready)
     where = {role: _nodes(space, role) for role in ("head", "agent")}
     agents = {pod["metadata"]["name"]: pod for pod in space.pods(role="agent")}
     status = space.wait_phase("support", "Succeeded", 400)
