@@ -7,16 +7,18 @@ JSON again; its ApiClient (addresses, TLS, tokens that renew themselves) is what
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from aiohttp import ClientError
 from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
-from weft_operator.jsontypes import Object
+from weft_operator.jsontypes import Object, dig
 from weft_operator.metrics import API_REQUESTS
 from weft_operator.names import MANAGER
 
@@ -82,7 +84,10 @@ class Api:
                     "connecting to Kubernetes",
                     f"no service account and no usable kubeconfig ({error}); set KUBECONFIG",
                 ) from None
-        return cls(ApiClient())
+        settings = Configuration.get_default_copy()
+        # Else aiohttp looks for a .netrc before each request, in a thread.
+        settings.client_session_kwargs = {"trust_env": False}
+        return cls(ApiClient(settings))
 
     async def close(self) -> None:
         await self._client.close()
@@ -117,6 +122,19 @@ class Api:
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         query = {"labelSelector": labels} if labels else {}
         return await self._ask("GET", kind.path(namespace), query=query, accept=accept)
+
+    async def objects(
+        self, kind: Kind, namespace: str = "", *, labels: str = ""
+    ) -> AsyncIterator[Object]:
+        """Whole objects, listed in parts, so that never all of them are in memory twice."""
+        query = {"limit": "200"} | ({"labelSelector": labels} if labels else {})
+        while True:
+            answer = await self._ask("GET", kind.path(namespace), query=query)
+            for item in answer.get("items") or ():
+                yield item
+            if not (more := dig(answer, "metadata", "continue")):
+                return
+            query["continue"] = more
 
     async def create(self, kind: Kind, obj: Mapping[str, Any]) -> Object:
         path = kind.path(obj["metadata"]["namespace"])
@@ -165,12 +183,12 @@ class Api:
         headers = {"Accept": accept, "Content-Type": content}
         what = f"{method} {path}"
         try:
-            _, url, headers, body, _ = await self._client.param_serialize(
+            # Without the body: it is JSON already, and would be walked through in search of models.
+            _, url, headers, _, _ = await self._client.param_serialize(
                 method,
                 path,
                 header_params=headers,
                 query_params=list((query or {}).items()),
-                body=body,
                 auth_settings=["BearerToken"],
             )
             answer = await self._client.rest_client.request(
@@ -185,7 +203,7 @@ class Api:
         API_REQUESTS.labels(method, str(answer.status)).inc()
         if not 200 <= answer.status <= 299:
             raise ApiError(answer.status, what, _message(text))
-        found: Object = json.loads(text)
+        found: Object = msgspec.json.decode(text)
         return found
 
 

@@ -17,6 +17,8 @@ from weft_operator.jsontypes import dig
 from weft_operator.settings import Settings
 from weft_operator.store import Shelf, Store, key_of
 
+SETTLE: Final = 0.3
+"""Seconds for which what happens to pods and clusters is gathered: it comes in bursts."""
 OURS: Final = names.PIPELINE_LABEL
 
 
@@ -61,10 +63,9 @@ def operator_settings(settings: kopf.OperatorSettings) -> None:
 class Intake:
     """Takes events in, and says whose they are."""
 
-    def __init__(self, store: Store, enqueue: Callable[[Key], None]) -> None:
+    def __init__(self, store: Store, enqueue: Callable[[Key, float], None]) -> None:
         self._store = store
         self._enqueue = enqueue
-        self._news: set[tuple[str, Key]] = set()
 
     def register(self, registry: kopf.OperatorRegistry, settings: Settings) -> None:
         store = self._store
@@ -80,50 +81,32 @@ class Intake:
     def _watch(
         self, registry: kopf.OperatorRegistry, resource: tuple[str, str, str], shelf: Shelf[Any]
     ) -> None:
-        name = resource[2]
+        # Async, though nothing is awaited: Kopf runs plain functions in threads of their own.
+        async def take(event: kopf.RawEvent, **_: Any) -> None:
+            self.take(resource[2], shelf, event)
 
-        # An index of nothing: Kopf calls it for all that its first listings bring, before any
-        # event goes on to the handlers below. So nothing is decided upon half a view.
-        def keep(body: kopf.Body, **_: Any) -> None:
-            self.keep(name, shelf, raw(body))
-
-        def take(event: kopf.RawEvent, **_: Any) -> None:
-            self.take(name, shelf, event)
-
-        kopf.index(*resource, id=f"{name}-view", registry=registry)(keep)
-        kopf.on.event(*resource, id=name, registry=registry)(take)
-
-    def keep(self, name: str, shelf: Shelf[Any], obj: Mapping[str, Any]) -> None:
-        """The object goes to its shelf; whether that was news is noted for `take`."""
-        key = key_of(obj)
-        before = shelf.get(key)
-        if shelf.put(obj) and (name != "nodes" or shelf.get(key) != before):
-            self._news.add((name, key))
+        kopf.on.event(*resource, id=resource[2], registry=registry)(take)
 
     def take(self, name: str, shelf: Shelf[Any], event: Mapping[str, Any]) -> None:
         """The pipelines that an event is about are reconciled; an echo of one's own write is not
         news, nor is a node's heartbeat."""
-        key = key_of(event["object"])
+        obj = event["object"]
+        key = key_of(obj)
+        before = shelf.get(key) if name == "nodes" else None
         owner = shelf.owner_of(key)
-        gone = event["type"] == "DELETED"
-        if gone:
+        if event["type"] == "DELETED":
             shelf.remove(key)
-        if (name, key) not in self._news and not gone:
+        elif not shelf.put(obj):
             return
-        self._news.discard((name, key))
         if name == "nodes":
-            self._enqueue_gpu_pipelines()
+            if shelf.get(key) != before:
+                self._enqueue_gpu_pipelines()
         elif name == "syntheticpipelines":
-            self._enqueue(key)
-        elif owner:
-            self._enqueue((key[0], owner))
+            self._enqueue(key, 0.0)
+        elif owner := owner or shelf.owner_of(key):
+            self._enqueue((key[0], owner), 0.0 if name == "agentpools" else SETTLE)
 
     def _enqueue_gpu_pipelines(self) -> None:
         for pipeline in self._store.pipelines:
             if any(dig(pool.open(), "spec", "gpu") for pool in self._store.pools.of(pipeline)):
-                self._enqueue(pipeline)
-
-
-def raw(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The plain dictionary within Kopf's view of it."""
-    return {key: body[key] for key in body}
+                self._enqueue(pipeline, SETTLE)

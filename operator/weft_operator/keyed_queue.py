@@ -50,6 +50,13 @@ class KeyedQueue:
             self._ready.put_nowait(key)
             QUEUE_DEPTH.set(len(self._since))
 
+    def add_after(self, key: Key, seconds: float) -> None:
+        """At once for 0."""
+        if seconds > 0:
+            self.add_later(key, seconds)
+        else:
+            self.add(key)
+
     def add_later(self, key: Key, seconds: float) -> None:
         """The earliest of several times counts."""
         at = time.monotonic() + seconds

@@ -97,8 +97,13 @@ async def _lead(settings: Settings, api: Api, health: Health, stop: asyncio.Even
     sweep = Sweep(api, store, settings, queue.add)
     health.add(sweep.fault)
 
+    # Nothing is decided upon half a view: all is listed before the first reconcile.
+    await sweep.fill()
+    for key in store.pipelines:
+        queue.add(key)
+
     registry = kopf.OperatorRegistry()
-    intake = handlers.Intake(store, queue.add)
+    intake = handlers.Intake(store, queue.add_after)
     intake.register(registry, settings)
     kopf.on.login(registry=registry)(_login)
     kopf_settings = kopf.OperatorSettings()

@@ -7,11 +7,12 @@ deflated): as Python dictionaries, a thousand RayClusters would take 100 MiB.
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from weft_operator import names
 from weft_operator.facts import Key, Node, PlanSeen, Pod, owner_uid
@@ -36,11 +37,10 @@ class Packed:
         }
         if ours:
             meta["annotations"] = ours
-        text = json.dumps({**obj, "metadata": meta}, separators=(",", ":"), ensure_ascii=False)
-        self._data = zlib.compress(text.encode(), 1)
+        self._data = zlib.compress(msgspec.json.encode({**obj, "metadata": meta}), 1)
 
     def open(self) -> Object:
-        obj: Object = json.loads(zlib.decompress(self._data))
+        obj: Object = msgspec.json.decode(zlib.decompress(self._data))
         return obj
 
 

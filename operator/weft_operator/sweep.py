@@ -67,17 +67,35 @@ class Sweep:
                 return f"the watch of {kind} has been silent for {now - since:.0f} s"
         return ""
 
-    async def once(self) -> None:
+    async def fill(self) -> None:
+        """Lists everything, whole. Raises `ApiError`."""
+        for kind, shelf, labels in self._kinds():
+            for namespace in self._namespaces(kind):
+                async for obj in self._api.objects(kind, namespace, labels=labels):
+                    shelf.put(obj)
+
+    def _kinds(self) -> list[tuple[Kind, Shelf[Any], str]]:
         store = self._store
-        await self._kind(PIPELINES, store.pipelines, "")
-        await self._kind(POOLS, store.pools, "")
+        kinds: list[tuple[Kind, Shelf[Any], str]] = [
+            (PIPELINES, store.pipelines, ""),
+            (POOLS, store.pools, ""),
+            (PODS, store.pods, PIPELINE_LABEL),
+            (CONFIG_MAPS, store.plans, PIPELINE_LABEL),
+        ]
         if self._settings.watch_clusters:
-            await self._kind(CLUSTERS, store.clusters, PIPELINE_LABEL)
-        await self._kind(PODS, store.pods, PIPELINE_LABEL)
-        await self._kind(CONFIG_MAPS, store.plans, PIPELINE_LABEL)
+            kinds.append((CLUSTERS, store.clusters, PIPELINE_LABEL))
         if self._settings.watch_nodes:
-            await self._kind(NODES, store.nodes, "")
-        for key in store.pipelines:
+            kinds.append((NODES, store.nodes, ""))
+        return kinds
+
+    def _namespaces(self, kind: Kind) -> tuple[str, ...]:
+        return ("",) if kind is NODES else self._settings.namespaces or ("",)
+
+    async def once(self) -> None:
+        """Mends what was missed. Raises `ApiError`."""
+        for kind, shelf, labels in self._kinds():
+            await self._kind(kind, shelf, labels)
+        for key in self._store.pipelines:
             self._enqueue(key)
 
     async def _kind(self, kind: Kind, shelf: Shelf[Any], labels: str) -> None:
@@ -109,9 +127,8 @@ class Sweep:
         return any(shelf.version(key) < version for key, version in listed.items())
 
     async def _list(self, kind: Kind, labels: str) -> dict[Key, int]:
-        namespaces = ("",) if kind is NODES else self._settings.namespaces or ("",)
         found: dict[Key, int] = {}
-        for namespace in namespaces:
+        for namespace in self._namespaces(kind):
             answer = await self._api.list(kind, namespace, labels=labels)
             found |= {key_of(item): version_of(item) for item in answer.get("items") or ()}
         return found

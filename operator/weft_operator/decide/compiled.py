@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from weft_api.errors import ManifestError, ManifestErrors
 from weft_api.parse import parse_pipeline, parse_pool
@@ -26,9 +29,9 @@ class Compiled:
     pipeline: SyntheticPipeline | None
     pools: Mapping[str, AgentPool]
     plan: Plan | None
-    text: str
+    text: str = ""
     """The Plan's JSON; empty without one."""
-    changed: bool
+    changed: bool = False
     """Whether the Plan differs from the one that is out."""
     faults: tuple[ManifestError, ...] = ()
 
@@ -44,6 +47,49 @@ class Compiled:
 
 def compiled(seen: Observed) -> Compiled:
     """A generation rises with the Plan's content, and with nothing else."""
+    made = _remembered(seen)
+    if made.plan is None:
+        return made
+    out = seen.plan.generation if seen.plan is not None else 0
+    latest = max(out, dig(seen.pipeline, "status", "planGeneration") or 0)
+    plan, text = _numbered(made, max(latest, 1))
+    changed = seen.plan is None or text_digest(text) != seen.plan.text_digest
+    if changed and latest:
+        plan, text = _numbered(made, latest + 1)
+    return replace(made, plan=plan, text=text, changed=changed)
+
+
+def _numbered(made: Compiled, generation: int) -> tuple[Plan, str]:
+    assert made.plan is not None
+    if generation == made.plan.generation:
+        return made.plan, made.text
+    plan = made.plan.model_copy(update={"generation": generation})
+    return plan, plan.to_json()
+
+
+_REMEMBERED: Final = 256
+_recent: dict[bytes, Compiled] = {}
+"""By what they were made from; the one asked for last is the last. Most reconciles are about pods,
+and find the manifests as they were."""
+
+
+def _remembered(seen: Observed) -> Compiled:
+    parts = (
+        seen.pipeline["metadata"].get("uid"),
+        seen.pipeline["spec"],
+        [(obj["metadata"]["name"], obj["spec"]) for obj in seen.pools],
+        seen.prompt_maps,
+    )
+    key = hashlib.sha256(msgspec.json.encode(parts)).digest()
+    made = _recent.pop(key, None) or _compiled(seen)
+    _recent[key] = made
+    while len(_recent) > _REMEMBERED:
+        _recent.pop(next(iter(_recent)))
+    return made
+
+
+def _compiled(seen: Observed) -> Compiled:
+    """With generation 1, and not yet held against what is out."""
     faults: list[ManifestError] = []
     pools: dict[str, AgentPool] = {}
     pipeline: SyntheticPipeline | None = None
@@ -58,34 +104,24 @@ def compiled(seen: Observed) -> Compiled:
         except ManifestErrors as errors:
             faults += errors.errors
     if pipeline is None or faults:
-        return Compiled(pipeline, pools, None, "", False, tuple(faults))
+        return Compiled(pipeline, pools, None, faults=tuple(faults))
     texts, missing = _prompt_texts(pipeline, seen)
     if missing:
-        return Compiled(pipeline, pools, None, "", False, tuple(missing))
-    out = seen.plan.generation if seen.plan is not None else 0
-    latest = max(out, dig(seen.pipeline, "status", "planGeneration") or 0)
+        return Compiled(pipeline, pools, None, faults=tuple(missing))
     try:
-        plan = compile_plan(
-            pipeline, list(pools.values()), generation=max(latest, 1), prompt_texts=texts
-        )
+        plan = compile_plan(pipeline, list(pools.values()), prompt_texts=texts)
     except ManifestErrors as errors:
-        return Compiled(pipeline, pools, None, "", False, tuple(errors.errors))
+        return Compiled(pipeline, pools, None, faults=tuple(errors.errors))
     text = plan.to_json()
-    changed = seen.plan is None or text_digest(text) != seen.plan.text_digest
-    if changed and latest:
-        plan = plan.model_copy(update={"generation": latest + 1})
-        text = plan.to_json()
-    if len(text.encode()) > LARGEST_PLAN:
-        fault = ManifestError.at(
-            "SyntheticPipeline",
-            pipeline.metadata.name,
+    if (size := len(text.encode())) > LARGEST_PLAN:
+        fault = pipeline.fault(
             ("spec",),
-            f"its Plan has {len(text.encode()) >> 10} KiB, more than the {LARGEST_PLAN >> 10} KiB "
-            "that a ConfigMap takes",
+            f"its Plan has {size >> 10} KiB, more than the {LARGEST_PLAN >> 10} KiB that a "
+            "ConfigMap takes",
             "shorten prompts and configs",
         )
-        return Compiled(pipeline, pools, None, "", False, (fault,))
-    return Compiled(pipeline, pools, plan, text, changed)
+        return Compiled(pipeline, pools, None, faults=(fault,))
+    return Compiled(pipeline, pools, plan, text)
 
 
 def _prompt_texts(

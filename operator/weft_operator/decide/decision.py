@@ -74,6 +74,8 @@ def decide(
         return Decision()  # its objects follow it by their owner references
     if waits := _others_remains(seen):
         return waits
+    if not seen.pools and _is_new(seen) and not seen.pipeline.get("status"):
+        return Decision(again_in=PATIENCE)  # its pools are on their way
     made = compiled(seen)
     if made.plan is None:
         return _faulty(seen, made)
@@ -113,11 +115,14 @@ def _others_remains(seen: Observed) -> Decision | None:
     return Decision(again_in=1.0) if former else None
 
 
+def _is_new(seen: Observed) -> bool:
+    return seen.now - seconds(seen.pipeline["metadata"].get("creationTimestamp")) < PATIENCE
+
+
 def _faulty(seen: Observed, made: Compiled) -> Decision:
     """What runs goes on as it is; the faults are shown."""
-    age = seen.now - seconds(seen.pipeline["metadata"].get("creationTimestamp"))
-    if made.only_awaits and age < PATIENCE and not seen.pipeline.get("status"):
-        return Decision(again_in=PATIENCE - age)
+    if made.only_awaits and _is_new(seen) and not seen.pipeline.get("status"):
+        return Decision(again_in=PATIENCE)
     running = seen.cluster is not None
     reason = made.faults[0].reason
     state = State(reason, made.lines, stalled=True)
