@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from e2e.scenarios.dataset import Dataset
-from e2e.scenarios.kube import Kube, Object
+from e2e.scenarios.kube import Kube, Object, Refused
 from e2e.scenarios.waiting import TooLate, until
 
 CLAIM = "data"
 DATA = "/data"
 """Where the volume is mounted in the head and the writers."""
+
+_ASK = """
+import os, urllib.request as http
+token = {"Authorization": "Bearer " + os.environ["WEFT_TOKEN"]}
+ask = http.Request("http://127.0.0.1:8484/v1/status", headers=token)
+print(http.urlopen(ask, timeout=10).read().decode())
+"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,16 @@ class Space:
 
     def status(self, name: str) -> Object:
         status: Object = self.pipeline(name).get("status") or {}
+        return status
+
+    def head_status(self, name: str) -> Object:
+        """What the head's control API says; empty while it cannot be asked."""
+        try:
+            head = self.pods(pipeline=name, role="head")[0]["metadata"]["name"]
+            said = self.kube.run("exec", head, "-c", "ray", "--", "python", "-c", _ASK)
+        except (IndexError, Refused):
+            return {}
+        status: Object = json.loads(said)
         return status
 
     def condition(self, kind: str, name: str, condition: str) -> Object:

@@ -19,13 +19,14 @@ def test_a_new_image_takes_over_and_there_are_never_fewer_agents(
     ids = pipelines.write_source(space.folder, ROWS)
     space.kube.apply(pipelines.pipeline(), pipelines.pool(rows_per_second=1.5, replicas=2))
     space.wait_rows("talk", 10)
-    until("both agents serve", lambda: len(space.ready_pods(role="agent")) == 2, 120)
+    until("both agents serve", lambda: _serving(space) == 2, 120)
     first = space.kube.get("ap", "drafter")["status"]["currentRevision"]
 
     with _Watched(space) as watched:
         space.kube.merge("ap", "drafter", {"spec": {"image": next_image}})
         space.wait_phase("talk", "Succeeded", 300)
-    assert watched.fewest >= 2, f"only {watched.fewest} agents were ready at a time"
+    assert watched.looks > 5
+    assert watched.fewest >= 2, f"only {watched.fewest} agents served at a time"
 
     dataset = space.dataset()
     dataset.assert_exactly(ids)
@@ -34,7 +35,6 @@ def test_a_new_image_takes_over_and_there_are_never_fewer_agents(
     assert second != first
     assert set(dataset.met("revision")) == {first, second}
     assert set(dataset.met("image")) == {images.agents, next_image}
-    assert pool["updatedReplicas"] == 2
     hops = [hop for row in dataset.rows for hop in row["provenance"]]
     assert {(hop["revision"], hop["image"]) for hop in hops} == {
         (first, images.agents),
@@ -42,13 +42,25 @@ def test_a_new_image_takes_over_and_there_are_never_fewer_agents(
     }
 
 
+def _serving(space: Space) -> int | None:
+    """Agents that serve, as the head has it: a busy machine's probes may be late. None: it is over.
+
+    The head's own word is asked for, from inside its pod."""
+    status = space.head_status("talk")
+    if status.get("phase") != "Running":
+        return None
+    instances = [instance for pool in status["pools"] for instance in pool["instances"]]
+    return len([instance for instance in instances if instance["state"] == "serving"])
+
+
 class _Watched:
-    """Counts the ready agents until it is left; the fewest are kept."""
+    """Counts the agents that serve until it is left; the fewest are kept."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
+        self.looks = 0
         self.fewest = 1_000_000
 
     def __enter__(self) -> _Watched:
@@ -61,7 +73,7 @@ class _Watched:
 
     def _watch(self) -> None:
         while not self._over.wait(1.0):
-            # When the run has ended its agents are no longer ready: they have left.
-            if self._space.status("talk").get("phase") != "Running":
-                continue
-            self.fewest = min(self.fewest, len(self._space.ready_pods(role="agent")))
+            serving = _serving(self._space)
+            if serving is not None:
+                self.looks += 1
+                self.fewest = min(self.fewest, serving)
