@@ -146,6 +146,8 @@ def start_ray(namespace: str, *, import_from: Sequence[Path] = (), cpus: int = 1
         os.environ["PYTHONPATH"] = path
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
     logging.getLogger("ray").setLevel(logging.ERROR)  # Notices about its own set-up, not a run's.
+    # Ray prints to standard output, whatever it is told, when a process dies: into `--json`, too.
+    ray._private.worker.print_to_stdstream = lambda *args, **options: None
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started = time.monotonic()
