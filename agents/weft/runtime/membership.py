@@ -61,6 +61,7 @@ class Membership:
         self._joining: Joining | None = None
         self._member: Member | None = None
         self._joined: asyncio.Future[Member] | None = None
+        self._draining = False
         self._beat_every = 1.0
         self._tasks = [
             asyncio.create_task(self._keep_connected()),
@@ -78,6 +79,7 @@ class Membership:
 
     def drain(self) -> None:
         """Tell all that this process takes nothing new."""
+        self._draining = True
         self._say(wire.Draining())
 
     def leave(self) -> None:
@@ -119,7 +121,11 @@ class Membership:
                 again = self._joining
                 if known is not None:
                     again = msgspec.structs.replace(
-                        again, incarnation=known.incarnation, partitions=known.partitions
+                        again,
+                        incarnation=known.incarnation,
+                        partitions=known.partitions,
+                        draining=self._draining,
+                        view=self.view,
                     )
                 self._say(wire.Join(again))
             try:
