@@ -15,11 +15,12 @@ def test_a_gpu_that_no_node_has_is_named_and_the_run_starts_when_one_appears(spa
     pool = pipelines.pool(rows_per_second=10, gpu={"product": OTHER})
     space.kube.apply(pipelines.pipeline(), pool)
 
-    stalled = space.wait_condition("ap", "drafter", "Stalled", "True", "NoMatchingNode")
+    space.wait_condition("ap", "drafter", "Stalled", "True", "NoMatchingNode")
+    unmatched = space.wait_condition("ap", "drafter", "GPUsMatched", "False", "Unmatched")
     for said in ("nvidia.com/gpu.product", OTHER, pipelines.GPU["product"]):
-        assert said in stalled["message"]
-    whole = space.wait_condition("sp", "talk", "Stalled", "True", "NoMatchingNode")
-    assert "drafter" in whole["message"]
+        assert said in unmatched["message"]
+    space.wait_condition("sp", "talk", "Stalled", "True", "NoMatchingNode")
+    assert "drafter" in space.status("talk")["message"]
     # The pod is there all the same: by it a cluster autoscaler knows what to bring.
     assert {pod["status"]["phase"] for pod in space.pods(role="agent")} <= {"Pending"}
 
