@@ -15,6 +15,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 TIMEOUT = 300.0
 """Seconds until this pod's Ray must have joined."""
+START_ATTEMPTS = 3
+"""`ray start` gives its processes 30 s, which cannot be changed and is too short on a busy node; a
+container that ends for it is held back longer each time."""
 END_TIMEOUT = 10.0
 
 
@@ -29,6 +32,7 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
         raise SystemExit(0)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     process = _launch(command)
+    attempt = 1
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
@@ -36,7 +40,10 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
             await asyncio.to_thread(_connect, namespace)
         except (ConnectionError, RuntimeError, ValueError) as error:
             if process.poll() is not None:
-                raise PodError(f"Ray did not start: exit code {process.returncode}") from None
+                if attempt == START_ATTEMPTS:
+                    raise PodError(f"Ray did not start: exit code {process.returncode}") from None
+                attempt += 1
+                process = _launch(command)
             if time.monotonic() > deadline:
                 raise PodError(f"Ray did not come up in {TIMEOUT:g} s: {error}") from None
             if stopping.is_set():
