@@ -101,9 +101,9 @@ class Watched:
     def look(self, run: LocalRun, status: Status) -> None:
         agents = [one for pool in status.pools for one in pool.instances]
         if not self._pids and len(agents) == len(ECHOES):
-            # As they were when they joined: the first rows have hardly come by.
-            self.idle_agent = min(one.rss for one in agents)
             self._pids = run.pids()
+            # As they are when they have just joined: the first rows have hardly come by.
+            self.idle_agent = min(_resident(self._pids[one.name]) for one in agents)
             bare = _bare_worker()
             self.bare_worker = _resident(ray.get(bare.pid.remote()))
             ray.kill(bare)
