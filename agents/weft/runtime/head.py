@@ -103,7 +103,7 @@ class HeadProcess:
             feeding = asyncio.create_task(feed.run())
             self.phase = "Running"
             await self._watch(node, feed, feeding)
-        except (OutputError, SourceError) as error:
+        except (OutputError, SourceError, PlanRefused) as error:
             self._fail(str(error))
         finally:
             self._ended_at = time.monotonic()
@@ -150,6 +150,7 @@ class HeadProcess:
     async def _open(self) -> int:
         """Read back what is committed. Returns this head's generation."""
         plan, options = self.plan, from_environment()
+        check_plan(plan)
         await self._call(partial(probe_store, plan.output.uri, options))
         self._info = info = await self._call(lambda: inspect(plan.source, options))
         table = await self._call(
