@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -18,7 +20,12 @@ TIMEOUT = 300.0
 START_ATTEMPTS = 3
 """`ray start` gives its processes 30 s, which cannot be changed and is too short on a busy node; a
 container that ends for it is held back longer each time."""
+UP = Path("/tmp/ray/ray_current_cluster")
+"""`ray start` writes this file when its processes are up. An attempt to join before that blocks
+for minutes when they do not come up."""
 END_TIMEOUT = 10.0
+
+log = logging.getLogger("weft.pod")
 
 
 class PodError(Exception):
@@ -31,27 +38,27 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
     if stopping.is_set():
         raise SystemExit(0)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    process = _launch(command)
-    attempt = 1
     deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            # In a thread: it blocks for seconds, and this pod has to answer over HTTP meanwhile.
-            await asyncio.to_thread(_connect, namespace)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            if process.poll() is not None:
-                if attempt == START_ATTEMPTS:
-                    raise PodError(f"Ray did not start: exit code {process.returncode}") from None
-                attempt += 1
-                process = _launch(command)
+    for attempt in range(1, START_ATTEMPTS + 1):
+        process = _launch(command)
+        while process.poll() is None and not _is_up():
             if time.monotonic() > deadline:
-                raise PodError(f"Ray did not come up in {TIMEOUT:g} s: {error}") from None
+                raise PodError(f"Ray did not come up in {TIMEOUT:g} s")
             if stopping.is_set():
                 process.terminate()
-                raise SystemExit(0) from None
-            await asyncio.sleep(0.5)
-        else:
-            return process
+                raise SystemExit(0)
+            await asyncio.sleep(0.2)
+        if process.poll() is None:
+            break
+        log.warning("Ray did not start: attempt %d of %d", attempt, START_ATTEMPTS)
+    else:
+        raise PodError(f"Ray did not start: exit code {process.returncode}")
+    try:
+        # In a thread: it blocks for seconds, and this pod has to answer over HTTP meanwhile.
+        await asyncio.to_thread(_connect, namespace)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PodError(f"this pod's Ray cannot be joined: {one_line(error)}") from None
+    return process
 
 
 def _connect(namespace: str) -> None:
@@ -59,7 +66,12 @@ def _connect(namespace: str) -> None:
     ray.init(address="auto", namespace=namespace, log_to_driver=True, configure_logging=False)
 
 
+def _is_up() -> bool:
+    return UP.exists()
+
+
 def _launch(command: str) -> subprocess.Popen[bytes]:
+    UP.unlink(missing_ok=True)  # Of an earlier Ray in this container.
     raise_limit = "ulimit -n 65536 2>/dev/null"  # Denied to some users; the default may do.
     return subprocess.Popen(["/bin/bash", "-c", f"{raise_limit}; exec {command}"])
 
