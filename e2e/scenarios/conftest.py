@@ -79,6 +79,9 @@ def space(
     name = f"e2e-{re.sub(r'[^a-z0-9]+', '-', request.node.name.removeprefix('test_'))[:40]}"
     name = name.rstrip("-")
     space = Space(weft.within(name), tmp_path / "volume")
+    # What an interrupted run has left.
+    weft.delete("namespace", name)
+    weft.run("delete", "persistentvolume", "-l", f"weft.dev/e2e={name}")
     weft.apply(
         {
             "apiVersion": "v1",
