@@ -119,7 +119,7 @@ class Space:
         )
 
     def wait_phase(self, name: str, phase: str, seconds: float = 180) -> Object:
-        """Until the pipeline's status has this phase; a phase without return ends the wait."""
+        """Until the pipeline's status has this phase; a final one ends the wait."""
 
         def look() -> Object | None:
             status = self.status(name)

@@ -1,4 +1,4 @@
-"""Source and output in an S3-compatible store, with its credentials in a Secret."""
+"""An S3-compatible store, credentials in a Secret; the cluster goes when its time has come."""
 
 from __future__ import annotations
 
@@ -39,14 +39,19 @@ def test_a_pipeline_reads_from_and_writes_to_an_object_store(space: Space) -> No
         output={"uri": "s3://bucket/out", "commitInterval": "1s"},
         storage={"secretRef": {"name": "bucket"}},
         ray={"head": {"resources": pipelines.SMALL}},
+        ttlSecondsAfterFinished=5,
     )
-    space.kube.apply(pipeline, pipelines.pool(rows_per_second=10))
-    space.wait_phase("talk", "Succeeded", 240)
+    space.kube.apply(pipeline, pipelines.pool(rows_per_second=4))
+    space.wait_phase("talk", "Running", 240)
+    shown = space.kube.run("get", "sp,ap,raycluster,configmaps", "-o", "yaml")
+    assert SECRET not in shown, "the credentials are in an object that is no Secret"
+    space.wait_phase("talk", "Succeeded")
+
+    until("its cluster is removed", lambda: not space.kube.list("rayclusters"), 60)
+    assert space.status("talk")["phase"] == "Succeeded"
 
     here = {"AWS_ENDPOINT_URL": f"http://{store}:{PORT}", "AWS_ALLOW_HTTP": "true"}
     Dataset.read("s3://bucket/out", {**KEYS, **here}).assert_exactly(ids)
-    shown = space.kube.run("get", "sp,ap,raycluster,configmaps", "-o", "yaml")
-    assert SECRET not in shown, "the credentials are in an object that is no Secret"
 
 
 def _store(image: str) -> list[Object]:
