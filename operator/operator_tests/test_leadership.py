@@ -9,7 +9,7 @@ import pytest
 from weft_operator.api import LEASES, Api
 from weft_operator.leadership import Leadership, Times
 
-QUICK = Times(duration=2.0, deadline=1.2, retry=0.2)
+QUICK = Times(duration=2.0, deadline=1.2, retry=0.2, renew=0.3)
 
 
 def replica(api: Api, namespace: str, identity: str) -> Leadership:
@@ -67,5 +67,6 @@ async def test_a_leader_that_cannot_reach_the_api_gives_up_before_another_may_le
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(api, "get", silence)
+    monkeypatch.setattr(api, "replace", silence)
     await asyncio.wait_for(first.hold(), 5)
     assert asyncio.get_running_loop().time() - started < QUICK.duration

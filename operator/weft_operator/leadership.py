@@ -30,6 +30,8 @@ class Times:
     duration: float = 12.0
     deadline: float = 8.0
     retry: float = 2.0
+    renew: float = 3.0
+    """Between two renewals; each is one write."""
 
 
 DEFAULT_TIMES: Final = Times()
@@ -74,10 +76,10 @@ class Leadership:
         """Returns when it has not been renewed for the deadline, or is another's."""
         renewed = self._clock()
         while True:
-            await asyncio.sleep(self._times.retry)
+            await asyncio.sleep(min(self._times.renew, self._times.deadline / 2))
             try:
                 left = renewed + self._times.deadline - self._clock()
-                if await asyncio.wait_for(self._try(), max(0.1, left)):
+                if await asyncio.wait_for(self._renew(), max(0.1, left)):
                     renewed = self._clock()
                     continue
                 if self._holder() not in ("", self._identity):
@@ -100,6 +102,15 @@ class Leadership:
             await asyncio.wait_for(self._api.replace(LEASES, {**self._seen, "spec": spec}), 3.0)
         except (ApiError, TimeoutError) as error:
             log.warning("the Lease was not handed back: %s", error or "time-out")
+
+    async def _renew(self) -> bool:
+        """Without reading it first: what was written last is still there, or the write fails."""
+        spec = {**self._seen["spec"], "renewTime": self._spec(0)["renewTime"]}
+        mine = self._holder() == self._identity
+        if mine and await self._write(self._api.replace, {**self._seen, "spec": spec}):
+            self.heard = self._clock()
+            return True
+        return await self._try()
 
     async def _try(self) -> bool:
         """Whether it is ours now. Raises `ApiError`."""
