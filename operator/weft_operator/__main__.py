@@ -142,9 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         type=_positive,
-        default=env("WEFT_WORKERS", "16"),
+        default=env("WEFT_WORKERS", "64"),
         metavar="N",
-        help="pipelines that are reconciled at once (WEFT_WORKERS, default 16)",
+        help="pipelines that are reconciled at once (WEFT_WORKERS, default 64)",
     )
     add(
         "--network-policies",

@@ -79,10 +79,9 @@ class Actor:
             writes.append(self.put_status(PIPELINES, pipeline, decision.status))
         for name, status in decision.pool_statuses.items():
             writes.append(self.put_status(POOLS, pools[name], status))
+        writes += [self.announce(event) for event in decision.events]
         if writes:
             await _all(writes)
-        for event in decision.events:
-            await self.announce(event)
 
     async def put_status(self, kind: Kind, obj: Mapping[str, Any], status: Object) -> None:
         patch = merge_patch(obj.get("status") or {}, status)

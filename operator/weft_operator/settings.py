@@ -25,7 +25,7 @@ class Settings:
     """False while KubeRay is not installed; found out at the start."""
     metrics_port: int = 8080
     health_port: int = 8081
-    workers: int = 16
+    workers: int = 64
     """Pipelines that are reconciled at once."""
     resync_seconds: float = 300.0
     poll_seconds: float = 3.0

@@ -117,6 +117,15 @@ def agent_template(
     return _template(labels, pod, spec.pod_template)
 
 
+def unused_template(pool: AgentPool, pipeline: SyntheticPipeline, defaults: Defaults) -> Object:
+    """For a slot that has never been used: KubeRay wants a container, and nothing runs from it.
+
+    Small, since most pools' second slot stays like this.
+    """
+    image = agent_image(pool, pipeline, defaults)
+    return {"spec": {"containers": [{"name": names.CONTAINER, "image": image}]}}
+
+
 def _template(labels: Object, pod: Object, overlay: Mapping[str, object]) -> Object:
     """The overlay may add labels, but not take away those by which the operator finds its pods."""
     template = lay_over({"metadata": {"labels": labels}, "spec": pod}, overlay)

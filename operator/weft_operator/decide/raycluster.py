@@ -156,8 +156,10 @@ def _slot(
     if pool is not None and (group is None or not as_wanted or drifted):
         wanted = pool_revision(pool, pipeline)
         # A former revision cannot be made again: what it was made from is gone.
-        if group is None or target.revision == wanted:
+        if target.revision == wanted:
             template = pods.agent_template(pool, pipeline, defaults, wanted)
+        elif group is None:
+            template = pods.unused_template(pool, pipeline, defaults)
     return WorkerGroup(name, template, target.replicas, target.leaving)
 
 
