@@ -96,18 +96,10 @@ async def rest(api: Api, process: psutil.Process, seconds: float) -> None:
     )
 
 
-async def remove(api: Api) -> None:
-    for kind in (PIPELINES, POOLS, CLUSTERS):
-        await api._ask("DELETE", kind.path("scale"))
-    for kind in (Kind("", "v1", "configmaps"), Kind("", "v1", "secrets"), Kind("", "v1", "pods")):
-        await api._ask("DELETE", kind.path("scale"))
-    await asyncio.sleep(10)
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1] if __doc__ else "")
     parser.add_argument("--pipelines", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=20.0, help="a second, in the first round")
+    parser.add_argument("--rate", type=float, default=20.0, help="a second; 0: at once")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds")
     parser.add_argument("--kuberay", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
@@ -123,9 +115,6 @@ async def main() -> None:
         await asyncio.sleep(5)
         print(f"operator RSS at start {process.memory_info().rss >> 20} MiB", flush=True)
         await trial(api, process, options.pipelines, options.rate)
-        await rest(api, process, options.rest)
-        await remove(api)
-        await trial(api, process, options.pipelines, 0.0)
         await rest(api, process, options.rest)
         await api.close()
 

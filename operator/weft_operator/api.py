@@ -23,6 +23,8 @@ from weft_operator.metrics import API_REQUESTS
 from weft_operator.names import MANAGER
 
 TIMEOUT: Final = 15.0
+CONNECTIONS: Final = 24
+"""At once. Each TLS connection holds 128 KiB of buffers."""
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
@@ -87,6 +89,7 @@ class Api:
         settings = Configuration.get_default_copy()
         # Else aiohttp looks for a .netrc before each request, in a thread.
         settings.client_session_kwargs = {"trust_env": False}
+        settings.connection_pool_maxsize = CONNECTIONS
         return cls(ApiClient(settings))
 
     async def close(self) -> None:

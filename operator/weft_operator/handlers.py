@@ -17,7 +17,7 @@ from weft_operator.jsontypes import dig
 from weft_operator.settings import Settings
 from weft_operator.store import Shelf, Store, key_of
 
-SETTLE: Final = 0.3
+SETTLE: Final = 0.5
 """Seconds for which what happens to pods and clusters is gathered: it comes in bursts."""
 OURS: Final = names.PIPELINE_LABEL
 

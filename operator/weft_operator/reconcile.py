@@ -24,6 +24,8 @@ from weft_operator.store import Store
 
 log = logging.getLogger(__name__)
 
+REPORT_SECONDS: Final = 1.0
+"""From making a cluster to the first report about it."""
 CONFLICT_SECONDS: Final = 0.3
 """After a write that was refused because things had changed; the watch brings the change."""
 
@@ -83,6 +85,10 @@ class Reconciler:
                 raise
             # Neither time nor a retry mends these; somebody has to read why.
             decision = _stalled(seen, _refusal(error), f"the API server refused a write: {error}")
+        if decision.create is not None:
+            # Clusters first: in a burst, the others' are made before this one's status is written,
+            # and that tells of its pods as well then.
+            return REPORT_SECONDS
         again = self._postpone_counters(key, seen, decision)
         await self._actor.report(again[0], seen.pipeline, pools)
         self._heads.follow(key, decision.polls)
