@@ -107,3 +107,20 @@ async def test_a_slow_pipeline_stops_no_other() -> None:
             queue.add(("team", f"b{n}"))
         await asyncio.sleep(0.1)
     assert len(done) == 20
+
+
+async def test_what_just_happened_goes_before_what_was_put_off() -> None:
+    done: list[str] = []
+
+    async def work(key: Key) -> None:
+        done.append(key[1])
+
+    queue = KeyedQueue(work, workers=1)
+    queue.add(("team", "report"), slack=5.0)
+    queue.add(("team", "new"))
+    queue.add(("team", "other report"), slack=4.0)
+    queue.add(("team", "report"))  # now it is urgent itself, and still comes once
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert done == ["new", "report", "other report"]

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 FIRST_BACK_OFF: Final = 0.5
 LONGEST_BACK_OFF: Final = 60.0
+TIMER_SLACK: Final = 5.0
+"""How long what was put off may give way to what has just happened."""
 
 
 class KeyedQueue:
@@ -30,7 +32,8 @@ class KeyedQueue:
     def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
         self._work = work
         self._workers = workers
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[float, int, Key]] = asyncio.PriorityQueue()
+        self._deadline: dict[Key, float] = {}
         self._since: dict[Key, float] = {}
         """Keys that wait in `_ready`, and since when."""
         self._busy: set[Key] = set()
@@ -42,12 +45,17 @@ class KeyedQueue:
         self._wake = asyncio.Event()
         self._failures: dict[Key, int] = {}
 
-    def add(self, key: Key) -> None:
+    def add(self, key: Key, slack: float = 0.0) -> None:
+        """The earliest deadline goes first, and that is `slack` seconds from now: so reports give
+        way to people's changes for a while, and not for ever."""
         if key in self._busy:
             self._again.add(key)
-        elif key not in self._since:
-            self._since[key] = time.monotonic()
-            self._ready.put_nowait(key)
+            return
+        now = time.monotonic()
+        if now + slack < self._deadline.get(key, float("inf")):
+            self._deadline[key] = now + slack
+            self._since.setdefault(key, now)
+            self._ready.put_nowait((now + slack, next(self._count), key))
             QUEUE_DEPTH.set(len(self._since))
 
     def add_after(self, key: Key, seconds: float) -> None:
@@ -78,7 +86,10 @@ class KeyedQueue:
 
     async def _worker(self) -> None:
         while True:
-            key = await self._ready.get()
+            deadline, _, key = await self._ready.get()
+            if self._deadline.get(key) != deadline:
+                continue  # it has been given an earlier one, and its turn
+            del self._deadline[key]
             QUEUE_SECONDS.observe(time.monotonic() - self._since.pop(key))
             QUEUE_DEPTH.set(len(self._since))
             self._busy.add(key)
@@ -111,7 +122,7 @@ class KeyedQueue:
                 at, _, key = heapq.heappop(self._timers)
                 if self._due.get(key) == at:
                     del self._due[key]
-                    self.add(key)
+                    self.add(key, TIMER_SLACK)
             pause = self._timers[0][0] - now if self._timers else None
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
