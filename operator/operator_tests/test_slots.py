@@ -128,6 +128,17 @@ def test_a_hand_scaled_idle_slot_is_emptied() -> None:
     assert target(step.slots, "b").replicas == 0
 
 
+def test_a_hand_scaled_slot_that_was_never_used_is_emptied_before_the_other_serves() -> None:
+    """Its template runs nothing, so that nobody has to make good what its pods serve."""
+    slots = [
+        Slot("a", "r1", 0, pods=(SlotPod("x0", serving=False, deleting=True),)),
+        Slot("b", "", 1, pods=pods("y", 1, serving=False)),
+    ]
+    step = next_step(slots, revision="r1", replicas=2, judged=False)
+    assert target(step.slots, "a") == SlotTarget("a", "r1", 2)
+    assert target(step.slots, "b") == SlotTarget("b", "", 0)
+
+
 @pytest.mark.parametrize("replicas", [0, 1, 5])
 def test_to_none_and_back(replicas: int) -> None:
     slots = [Slot("a", "r1", 3, pods=pods("x", 3)), UNUSED_B]

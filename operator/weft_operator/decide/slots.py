@@ -107,7 +107,8 @@ def next_step(
     if new.revision != revision and not new.idle:
         # Both slots are in use by other revisions: the one that serves less makes room first.
         return _clear(old, new, revision, replicas)
-    rolling = bool(old.replicas or old.present)
+    # A slot that was never used serves nobody, even if somebody has scaled it by hand.
+    rolling = bool(old.revision and (old.replicas or old.present))
     if not rolling:
         target = _resize(new, revision, replicas, new.replicas)
         return _step(target, _emptied(old), new, old, revision)
