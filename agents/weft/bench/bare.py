@@ -11,15 +11,17 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgspec
 
+from weft.bench.processes import DRIVER
+
 One = Callable[[int], Awaitable[None]]
 
 
 class Spent(msgspec.Struct):
-    """`exhausted`, `ended`: Unix times; `cpu`: seconds of this process."""
+    """`exhausted`, `ended`: Unix times; `cpu`: seconds by role of process."""
 
     exhausted: float
     ended: float
-    cpu: float
+    cpu: dict[str, float]
 
 
 async def pool(url: str, rows: int, slots: int, steps: tuple[str, ...], text: str) -> Spent:
@@ -35,7 +37,7 @@ async def pool(url: str, rows: int, slots: int, steps: tuple[str, ...], text: st
     cpu = time.process_time()
     async with _chain(url, steps, text) as one:
         await asyncio.gather(*(worker(one) for _ in range(slots)))
-    return Spent(exhausted, time.time(), time.process_time() - cpu)
+    return Spent(exhausted, time.time(), {DRIVER: time.process_time() - cpu})
 
 
 async def barrier(url: str, rows: int, slots: int, steps: tuple[str, ...], text: str) -> Spent:
@@ -46,7 +48,7 @@ async def barrier(url: str, rows: int, slots: int, steps: tuple[str, ...], text:
             exhausted = time.time()
             batch = range(start, min(start + slots, rows))
             await asyncio.gather(*(one(number) for number in batch))
-    return Spent(exhausted, time.time(), time.process_time() - cpu)
+    return Spent(exhausted, time.time(), {DRIVER: time.process_time() - cpu})
 
 
 @asynccontextmanager

@@ -36,8 +36,8 @@ class _Found(msgspec.Struct):
     busy: float
     """Of the slots, until the source is exhausted."""
     overall: float
-    cpu: float
-    """Milliseconds a row."""
+    cpu: dict[str, float]
+    """Milliseconds a row, by role of process."""
 
 
 def measure(console: Console, *, quick: bool = False) -> Result:
@@ -64,10 +64,11 @@ def measure(console: Console, *, quick: bool = False) -> Result:
         ),
         Figure(
             "Weft: CPU",
-            weft.cpu,
+            sum(weft.cpu.values()),
             "ms/row",
             at_most(5),
-            "all processes but the endpoint, Ray's own included, from the first row on",
+            "all processes but the endpoint, from the first row on: "
+            + ", ".join(f"{role} {cost:.2f}" for role, cost in sorted(weft.cpu.items())),
         ),
     ]
     for name, found in (("bare asyncio pool", pool), (f"batches of {SLOTS}", batches)):
@@ -80,7 +81,7 @@ def measure(console: Console, *, quick: bool = False) -> Result:
                 f"{found.rows:,} rows, no guarantees; slots busy {found.busy:.1%}, overall "
                 f"{found.overall:.1%}",
             ),
-            Figure(f"{name}: CPU", found.cpu, "ms/row"),
+            Figure(f"{name}: CPU", sum(found.cpu.values()), "ms/row"),
         ]
     ideal = SLOTS / MEAN / len(STEPS)
     return Result(
@@ -109,7 +110,7 @@ def _measured(console: Console, what: str, rows: int, system: _System) -> _Found
         rows / (spent.ended - whole["first"]),
         until["busyShare"],
         whole["busyShare"],
-        1000 * spent.cpu / rows,
+        {role: 1000 * seconds / rows for role, seconds in spent.cpu.items()},
     )
 
 
@@ -162,4 +163,4 @@ def _weft(served: Endpoint, rows: int, on: Progress) -> bare.Spent:
             without=MODULE,
         )
     # The head's clock says when the last row was in; what comes after is the end of the processes.
-    return bare.Spent(exhausted, status.started + status.elapsed, sum(window.cpu.values()))
+    return bare.Spent(exhausted, status.started + status.elapsed, window.cpu)
