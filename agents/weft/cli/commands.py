@@ -11,6 +11,7 @@ _COMMANDS = {
     "run": "Run a pipeline on this machine.",
     "validate": "Check manifests, agents and source, without running anything.",
     "show": "Show a row as a dialogue, with its path through the agents.",
+    "retry": "Put dead rows back, so that the next run makes them again.",
     "export": "Write accepted rows as JSONL, Parquet or a Hugging Face folder.",
     "bench": "Measure the runtime on this machine.",
     "version": "Print the version.",

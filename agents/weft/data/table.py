@@ -8,11 +8,12 @@ How a row is committed once, whatever dies and whatever the store answers:
   rows that the claim reads back afterwards are all that there will be.
 - A commit that is given up (the store failed for too long) may be in the table, or still turn up.
   Its rows are remembered; when its ticket is found, they are left out of the next commit.
+- Dead rows that are put back (`retry.py`) leave the table in a transaction that is a claim as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,13 +21,14 @@ import pyarrow.fs as arrow_fs
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 
-from weft.data import layout
+from weft.data import layout, retried
 from weft.data.columns import STATUSES
 from weft.data.errors import OutputError, Superseded
 from weft.data.ledger import Ledger
 from weft.data.parts import Part, write_parts
-from weft.data.patience import PATIENCE, patiently
+from weft.data.patience import PATIENCE, T, patiently
 from weft.data.readback import active_files, read_rows
+from weft.data.retried import Earlier
 from weft.data.storage import absolute, delta_options, shown
 from weft.data.ticket import Ticket
 from weft.protocol.committed import CommittedRows
@@ -69,10 +71,12 @@ class _Seat(msgspec.Struct):
     """Rows of the commits that may be in the table or turn up yet."""
     arrived: set[int] = set()
     """Rows of such a commit that are in the table; the caller does not know yet."""
+    retried: dict[int, list[Earlier]] = {}
+    """Rows that had ended as dead and were put back."""
 
     @property
     def application(self) -> str:
-        return _application(self.partition)
+        return application_of(self.partition)
 
 
 class OutputTable:
@@ -102,9 +106,10 @@ class OutputTable:
         self.ledger = Ledger(table, storage_options, patience=patience)
         self._patience = patience
         self._storage_options = storage_options
-        self._files: Any = arrow_fs.PyFileSystem(
+        self.files: Any = arrow_fs.PyFileSystem(
             DeltaStorageHandler(uri, delta_options(uri, storage_options))
         )
+        """The table's own file system: paths are relative to it."""
         self._seats: dict[int, _Seat] = {}
 
     @classmethod
@@ -145,15 +150,18 @@ class OutputTable:
         Raises `OutputError` when the store fails for too long."""
         if not 0 <= partition < self.partitions:
             raise ValueError(f"partition {partition} of {self.partitions}")
-        application = _application(partition)
+        application = application_of(partition)
         while True:
             self.ledger.refresh()
             old = self.ledger.number(application)
             ticket = Ticket.unpack(old).new_claim()
             if self.ledger.advance(application, old=old, new=ticket.pack()) == ticket.pack():
                 break
-        self._seats[partition] = _Seat(partition, landed=ticket, used=ticket)
-        return Claim(partition, ticket.claim, self._read(partition))
+        rows = self._read(partition)
+        self._seats[partition] = _Seat(
+            partition, landed=ticket, used=ticket, retried=self._retried(partition, rows)
+        )
+        return Claim(partition, ticket.claim, rows)
 
     def commit(self, partition: int, rows: Sequence[Finished]) -> Commit:
         """Write the rows of a claimed partition in one atomic commit; return when they are in.
@@ -165,6 +173,10 @@ class OutputTable:
         _check(rows, partition, self.partitions)
         if seat.lost:
             self.ledger.refresh()
+        if seat.retried:
+            for row in rows:
+                if ends := seat.retried.get(row.row):
+                    row.segments = retried.noted(row.segments, ends)
         size = None
         while left := [row for row in rows if row.row not in seat.arrived]:
             size = self._try(seat, left)
@@ -184,13 +196,13 @@ class OutputTable:
         self.ledger.refresh()
         counts = dict.fromkeys(STATUSES, 0)
         for file in active_files(self.ledger.table):
-            counts[file.status] += file.count(self._files)
+            counts[file.status] += file.count(self.files)
         return counts
 
     def close(self) -> None:
         """Let go of the table and its connections. The object is of no use afterwards."""
         self._seats.clear()
-        del self.ledger, self._files
+        del self.ledger, self.files
 
     def _try(self, seat: _Seat, rows: list[Finished]) -> int | None:
         """Bytes of the data files when the rows are in; None when, instead, rows of a commit given
@@ -217,24 +229,38 @@ class OutputTable:
         seat.arrived |= arrived
         return None
 
-    def _read(self, partition: int | None) -> CommittedRows:
+    def patiently(self, step: Callable[[], T], what: str) -> T:
+        """What `step` returns, tried again while the store fails; then `OutputError`, which says
+        `what` and why."""
         return patiently(
+            step, what=what, seconds=self._patience, storage_options=self._storage_options
+        )
+
+    def _read(self, partition: int | None) -> CommittedRows:
+        return self.patiently(
             lambda: read_rows(
-                self.ledger.table, self._files, partition=partition, partitions=self.partitions
+                self.ledger.table, self.files, partition=partition, partitions=self.partitions
             ),
-            what="the committed rows cannot be read back",
-            seconds=self._patience,
-            storage_options=self._storage_options,
+            "the committed rows cannot be read back",
+        )
+
+    def _retried(self, partition: int, committed: CommittedRows) -> dict[int, list[Earlier]]:
+        return self.patiently(
+            lambda: retried.read(
+                self.files,
+                partition=partition,
+                partitions=self.partitions,
+                committed=committed,
+            ),
+            "what is on record of retried rows cannot be read",
         )
 
     def _write(self, rows: list[Finished], seat: _Seat) -> list[Part]:
-        return patiently(
+        return self.patiently(
             lambda: write_parts(
-                self._files, rows, partition=seat.partition, number=seat.used.pack()
+                self.files, rows, partition=seat.partition, number=seat.used.pack()
             ),
-            what=f"{len(rows)} rows cannot be written",
-            seconds=self._patience,
-            storage_options=self._storage_options,
+            f"{len(rows)} rows cannot be written",
         )
 
 
@@ -252,7 +278,8 @@ def claim_generation(table: OutputTable, name: str) -> int:
             return mine.claim
 
 
-def _application(partition: int) -> str:
+def application_of(partition: int) -> str:
+    """The app transaction's name of a writer partition."""
     return f"weft/writer/{partition}"
 
 
