@@ -42,6 +42,9 @@ class Agent:
     """Fields that `handle` may set in the row; conditions may name these (checked when the manifest
     is). Add the config's part in `fields_of` where names depend on it."""
 
+    uses_tools: ClassVar[bool] = True
+    """False spares an agent that never touches `ctx.tools` the sessions with MCP servers."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
 

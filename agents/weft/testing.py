@@ -101,6 +101,8 @@ class Rows:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for hops in self._hops.values():
+            await hops.close()
         for agent, engine in self._parts:
             await agent.close()
             await engine.close()

@@ -13,6 +13,7 @@ DATA_KEY = r"^[-._a-zA-Z0-9]+$"
 TOOL = r"^[a-zA-Z0-9_-]+$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 URL = r"^https?://[^ ]+$"
+HEADER = r"^[A-Za-z0-9-]+$"
 RELEASE = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 ABSOLUTE = r"^(/|[a-zA-Z][a-zA-Z0-9+.-]*://)"
 LABEL_VALUE = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
@@ -28,6 +29,7 @@ IN_WORDS = {
     TOOL: "be letters, digits, - and _ (as models' interfaces ask)",
     VARIABLE: "be letters, digits and _, with no digit first",
     URL: "begin with http:// or https:// and have no spaces",
+    HEADER: "be letters, digits and -",
     RELEASE: "be three numbers with dots between them",
     ABSOLUTE: "be an absolute path or an address such as s3://bucket/folder",
     LABEL_VALUE: "be the value of a node's label: letters, digits, -, _ and .",

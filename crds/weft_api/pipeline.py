@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from weft_api.base import FREE_OBJECT, Model, Rule, keyed_by
 from weft_api.flow import FlowSpec
 from weft_api.kubernetes import PodFields
+from weft_api.mcp import Mcp
 from weft_api.meta import Resource
 from weft_api.patterns import DATA_KEY, RELEASE, TOOL
 from weft_api.scalars import Name, ObjectName, PythonPath, Quantity, Span, Text
@@ -74,17 +75,27 @@ class Tool(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "has(self.python) != has(self.simulated)",
-            "a tool is exactly one of python and simulated",
+            "[has(self.python), has(self.simulated), has(self.mcp)].filter(x, x).size() == 1",
+            "a tool is exactly one of python, simulated and mcp",
             "keep the one that you mean",
+        ),
+        Rule(
+            "has(self.description) || has(self.mcp)",
+            "a tool needs a description, which tells the model what it does",
+            "add it, for example description: Looks an order up by its number.",
+            "description",
         ),
     )
 
     name: Annotated[str, StringConstraints(pattern=TOOL, min_length=1, max_length=64)] = Field(
-        description="Name by which models call it.", examples=["lookup_order"]
+        description="Name by which models call it; of an MCP server, by which pools refer to all "
+        "its tools.",
+        examples=["lookup_order"],
     )
-    description: Text = Field(
-        description="What it does, for the model.", examples=["Looks an order up by its number."]
+    description: Text | None = Field(
+        default=None,
+        description="What it does, for the model. An MCP server's tools bring their own.",
+        examples=["Looks an order up by its number."],
     )
     parameters: dict[str, Any] = Field(
         default_factory=lambda: {"type": "object", "properties": {}},
@@ -103,6 +114,12 @@ class Tool(Model):
         default=None,
         description="Answers made up by the engine of the pool that runs tools.",
         examples=[{"prompt": "order-system"}],
+    )
+    mcp: Mcp | None = Field(
+        default=None,
+        description="Server of the Model Context Protocol, whose tools are offered by their own "
+        "names.",
+        examples=[{"command": ["python", "-m", "shop.server"], "tools": ["lookup_order"]}],
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from weft_api.base import Model
-from weft_api.engine import Engine
+from weft_api.engine import ApiKeyRef, Engine
 from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
@@ -174,8 +174,8 @@ def compile_plan(
 def revision(pool: AgentPool, pipeline: SyntheticPipeline) -> str:
     """Names what the pool's pods are made from: 8 hex digits over its rolled fields.
 
-    The pipeline's default image and storage secret count too. Fields at their default do not, so
-    that a release that brings a new field changes no revision.
+    The pipeline's default image, its storage secret and its tools' secrets count too. Fields at
+    their default do not, so that a release that brings a new field changes no revision.
     """
     made_from = pool.spec.model_dump(
         mode="json", by_alias=True, include=set(ROLLED), exclude_defaults=True
@@ -183,7 +183,15 @@ def revision(pool: AgentPool, pipeline: SyntheticPipeline) -> str:
     made_from["image"] = _image(pool, pipeline)
     if pipeline.spec.storage is not None:
         made_from["storageSecret"] = pipeline.spec.storage.secret_ref.name
+    if secrets := tool_secrets(pipeline.spec.tools):
+        made_from["toolSecrets"] = sorted(secrets)
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def tool_secrets(tools: Sequence[Tool]) -> dict[str, ApiKeyRef]:
+    """What MCP servers need, by the environment variable that the pools' pods have it in."""
+    servers = [tool.mcp for tool in tools if tool.mcp is not None]
+    return {ref.variable: ref for server in servers for ref in server.secrets}
 
 
 def _image(pool: AgentPool, pipeline: SyntheticPipeline) -> str:

@@ -84,6 +84,13 @@ def test_secrets_are_in_the_pods_by_reference_only() -> None:
     assert env(template)["WEFT_TOKEN"] == token
 
 
+def test_the_secrets_of_mcp_servers_are_in_the_pods_that_call_them() -> None:
+    header = {"name": "Authorization", "secretRef": {"name": "shop", "key": "token"}}
+    server = {"url": "http://shop:8000/mcp", "headers": [header]}
+    template = agent({}, tools=[{"name": "shop", "mcp": server}])
+    assert env(template)["SHOP_TOKEN"] == {"secretKeyRef": {"name": "shop", "key": "token"}}
+
+
 def test_an_agent_knows_its_pool_its_revision_and_its_head() -> None:
     found = env(agent({"image": "mine:1"}))
     assert found["WEFT_POOL"] == "drafter"

@@ -39,6 +39,7 @@ class EchoAgent(Agent):
 
     Config: ClassVar[type[AgentConfig]] = EchoConfig
     config: EchoConfig
+    uses_tools = False
     produces = frozenset({"turns", "done"})
 
     def __init__(self, config: EchoConfig) -> None:

@@ -65,6 +65,7 @@ class MetadataAgent(Agent):
 
     Config: ClassVar[type[AgentConfig]] = MetadataConfig
     config: MetadataConfig
+    uses_tools = False
     produces = COUNTED
 
     @classmethod

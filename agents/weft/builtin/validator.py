@@ -75,6 +75,7 @@ class ValidatorAgent(Agent):
 
     Config: ClassVar[type[AgentConfig]] = ValidatorConfig
     config: ValidatorConfig
+    uses_tools = False
     produces = frozenset({"verdict", "feedback", "revisions", "reason"})
 
     @classmethod

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,9 +17,11 @@ from weft.prompts.render import PromptError, Prompts
 from weft.protocol.message import DEAD, ENDS, REJECT, Message
 from weft.row import decode_row, encode_row
 from weft.segment import Segment, encode_segment
-from weft.tools.base import Tool
 from weft.tools.make import make_tools
 from weft_api.plan import Plan
+
+if TYPE_CHECKING:
+    from weft.tools.mcp import Sessions
 
 BACKOFF = (0.5, 30.0)
 """Seconds before the second attempt, doubling to the second figure."""
@@ -70,7 +71,9 @@ class Hops:
         self._engine = engine
         self._graph = Graph(plan.flow)
         self._prompts = Prompts(plan.prompts)
-        self._tools: Mapping[str, Tool] = make_tools(plan.tools, self._prompts)
+        self._tools = make_tools(plan.tools, self._prompts)
+        self._sessions = _sessions(plan, agent)
+        self._unjoined = self._sessions is not None
         self._max_attempts = plan.delivery.max_attempts
         self._max_hops = plan.flow.max_hops
 
@@ -84,9 +87,13 @@ class Hops:
         """Let go of the tools; no row is in hand any more."""
         for tool in self._tools.values():
             await tool.close()
+        if self._sessions is not None:
+            await self._sessions.close()
 
     async def handle(self, message: Message) -> Passed | Again:
         """Give the row to the agent once. Raises `EngineDead` only: not the row's fault."""
+        if self._unjoined and (outcome := await self._join_servers(message)):
+            return outcome
         started, clock = time.time(), time.perf_counter()
         row = decode_row(message.body)
         before = dict(row.data)
@@ -155,6 +162,21 @@ class Hops:
             sum([call.completion_tokens for call in models]),
         )
 
+    async def _join_servers(self, message: Message) -> Passed | Again | None:
+        """Learn the tools of the plan's MCP servers: before the first row, and before the next one
+        where a server did not answer. Gives the verdict on an attempt that this has failed."""
+        assert self._sessions is not None
+        try:
+            tools = await self._sessions.join(self._tools)
+        except EngineError as error:
+            verdict = self._failed(error, message)
+            return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
+        if not self._unjoined:
+            return None  # Another row has waited for the same.
+        self._tools = tools
+        self._unjoined = False
+        return None
+
     def timed_out(self, message: Message) -> Passed | Again:
         """The verdict on an attempt that took longer than `delivery.handlerTimeout`."""
         seconds = self.plan.delivery.handler_timeout_seconds
@@ -211,6 +233,15 @@ class Hops:
         except (TypeError, msgspec.MsgspecError) as error:
             segment.notes = {"unrecordable": f"{type(error).__name__}: {error}"}
             return encode_segment(segment)
+
+
+def _sessions(plan: Plan, agent: Agent) -> Sessions | None:
+    """Of the plan's MCP servers; the SDK is not imported where there is none."""
+    if not agent.uses_tools or not any(tool.mcp for tool in plan.tools):
+        return None
+    from weft.tools.mcp import Sessions
+
+    return Sessions(plan.tools)
 
 
 def make_agent(plan: Plan, pool_name: str) -> Agent:

@@ -64,6 +64,8 @@ class Tool(ABC):
         max_result: int = MAX_RESULT,
     ) -> None:
         self.name = name
+        self.group = name
+        """The manifest's name for it: its own, or its server's."""
         self.version = version
         """Goes into the trace of each call."""
         self.timeout = timeout

@@ -56,11 +56,16 @@ class Toolbox:
     def definitions(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """The definitions (OpenAI `tools` form) of the tools with these names; None: of all.
 
-        Raises `ToolError` for a name that the pipeline does not define.
+        The name of an MCP server stands for all its tools. Raises `ToolError` for a name that the
+        pipeline does not define.
         """
         if names is None:
             return [tool.definition for tool in self._tools.values()]
-        return [self._tool(name).definition for name in names]
+        wanted: list[dict[str, Any]] = []
+        for name in names:
+            members = [one.definition for one in self._tools.values() if one.group == name]
+            wanted += members or [self._tool(name).definition]
+        return wanted
 
     def _tool(self, name: str) -> Tool:
         tool = self._tools.get(name)

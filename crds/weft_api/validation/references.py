@@ -42,6 +42,12 @@ def reference_faults(
         if name is not None and name not in prompts:
             path: Path = ("spec", "tools", at, "simulated", "prompt")
             yield pipeline.fault(path, *_missing("prompt", name, prompts))
+        if tool.mcp is not None and tool.parameters.get("properties"):
+            yield pipeline.fault(
+                ("spec", "tools", at, "parameters"),
+                "an MCP server's tools bring their own parameters",
+                "remove the line",
+            )
         yield from _tool_schemas(pipeline, at, tool)
         kind = tool.simulated.result.get("type", "object") if tool.simulated else "object"
         if kind != "object":

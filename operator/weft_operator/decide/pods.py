@@ -13,6 +13,7 @@ from typing import Final
 
 from weft_api.kubernetes import EnvVar, PodFields, Resources
 from weft_api.pipeline import SyntheticPipeline
+from weft_api.plan import tool_secrets
 from weft_api.pool import AgentPool, Gpu
 from weft_api.scalars import Quantity
 from weft_operator import names
@@ -100,7 +101,7 @@ def agent_template(
         _head_address(pipeline),
         {"name": "WEFT_POOL", "value": pool.metadata.name},
     ]
-    env = _with_env(spec.env, _api_key(pool), ours)
+    env = _with_env(spec.env, _secrets(pool, pipeline), ours)
     container = _container("agent", image, defaults, names.AGENT_PORT, env, pipeline)
     default = {} if spec.gpu is not None else _AGENT_DEFAULT
     container |= {"resources": _resources(spec.resources, default, spec.gpu)} | _worker_probes()
@@ -165,13 +166,16 @@ def _head_address(pipeline: SyntheticPipeline) -> Object:
     return {"name": "WEFT_HEAD", "value": address}
 
 
-def _api_key(pool: AgentPool) -> list[Object]:
+def _secrets(pool: AgentPool, pipeline: SyntheticPipeline) -> list[Object]:
+    """What the pool's engine and the pipeline's MCP servers refer to."""
+    refs = tool_secrets(pipeline.spec.tools)
     engine = pool.spec.engine
-    ref = engine.openai.api_key_secret_ref if engine and engine.openai else None
-    if ref is None:
-        return []
-    source = {"secretKeyRef": {"name": ref.name, "key": ref.key}}
-    return [{"name": ref.variable, "valueFrom": source}]
+    if engine and engine.openai and (key := engine.openai.api_key_secret_ref):
+        refs[key.variable] = key
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+        for name, ref in refs.items()
+    ]
 
 
 def _with_env(theirs: list[EnvVar], *ours: list[Object]) -> list[Object]:
