@@ -41,6 +41,16 @@ class ToolTrace(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     version: str = ""
 
 
+class Verdict(msgspec.Struct, array_like=True, gc=False):
+    """What one governance rule has found in the texts of one hop; never the texts."""
+
+    rule: str
+    action: str
+    """`redact`, `reject`, `tag`, or `failed` where the rule could not be evaluated."""
+    counts: dict[str, int]
+    """How often, by kind: an entity, `term`, `pattern-1`, `perMessage` (in tokens) and so on."""
+
+
 class Segment(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """All that one hop did. `started` is Unix time in seconds."""
 
@@ -61,6 +71,10 @@ class Segment(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """What the agent itself recorded with `ctx.record(name, value)`."""
     wrote: list[str] = []
     """Names of the row's fields (`row.data`) that this hop set."""
+    plan: int = 0
+    """Generation of the plan that the hop ran by."""
+    verdicts: list[Verdict] = []
+    """Of the governance rules that found something, in their order."""
 
 
 encode_segment = msgspec.msgpack.Encoder().encode

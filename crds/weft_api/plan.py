@@ -17,6 +17,7 @@ from weft_api.flow import Step
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
 from weft_api.pool import ROLLED, AgentPool, Gpu
 from weft_api.source import SUFFIXES, Dataset, Generate, SourceSpec
+from weft_api.rollout import RolloutSpec
 from weft_api.validation import Known, faults
 
 __all__ = ["Known", "Plan", "PoolPlan", "compile_plan", "prompt_version", "revision"]
@@ -102,6 +103,7 @@ class Plan(Model):
     delivery: Delivery
     seed: Annotated[int, Field(ge=0)]
     pools: list[PoolPlan]
+    rollout: RolloutSpec = RolloutSpec()
 
     def pools_of(self, step: str) -> list[PoolPlan]:
         """The pools that serve a step, in the order of their names."""
@@ -169,6 +171,7 @@ def compile_plan(
         seed=spec.seed,
         pools=[_pool(pool, pipeline) for pool in sorted(pools, key=lambda p: p.metadata.name)],
     )
+        rollout=spec.rollout,
 
 
 def revision(pool: AgentPool, pipeline: SyntheticPipeline) -> str:

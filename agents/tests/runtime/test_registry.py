@@ -26,7 +26,7 @@ class Head:
         self.changed = asyncio.Event()
         self.registry = Registry(
             Directory(generation=1, lease=30, now=now),
-            "{}",
+            ["{}"],
             on_view=lambda view: self.changed.set(),
             on_death=lambda member: None,
         )

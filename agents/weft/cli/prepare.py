@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from weft.cli import engines
 from weft.cli.checks import Checked, check, read
 from weft.cli.refused import Refused, parted
 from weft.data.errors import OutputError
-from weft.data.storage import from_environment, local_path
+from weft.data.storage import absolute, from_environment, local_path
 from weft.data.table import OutputTable
 from weft_api.errors import ManifestError, ManifestErrors
 from weft_api.load import Manifests, located
@@ -25,12 +26,25 @@ class Wishes:
     limit: int | None = None
     engine: engines.Flags | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As `weft apply` finds them, from whatever working directory."""
+        output = None if self.output is None else absolute(self.output)
+        engine = None if self.engine is None else asdict(self.engine)
+        return {"output": output, "limit": self.limit, "engine": engine}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Wishes:
+        engine = kept.get("engine")
+        flags = engines.Flags(**engine) if engine else None
+        return cls(kept.get("output"), kept.get("limit"), flags)
+
 
 @dataclass(frozen=True)
 class Prepared:
     """A run that can start."""
 
     checked: Checked
+    wishes: Wishes
     done: dict[str, int]
     """Rows found committed, by status."""
     complete: bool
@@ -51,7 +65,18 @@ def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Pre
     """Checks everything and makes the output, if there is none yet.
 
     Raises `ManifestErrors` and `Refused`."""
-    manifests = read(paths, pipeline)
+    checked = wanted(read(paths, pipeline), wishes)
+    manifests = checked.manifests
+    faults = list(_unserved(checked))
+    pools = [pool for pool in manifests.pools if pool.spec.replicas]
+    faults += engines.unavailable(pools, by_flag=wishes.engine is not None)
+    if faults:
+        raise ManifestErrors(located(faults, manifests.origins))
+    return _opened(checked, wishes)
+
+
+def wanted(manifests: Manifests, wishes: Wishes) -> Checked:
+    """The manifests as the command line wants them, checked. Raises `ManifestErrors`, `Refused`."""
     if wishes.output is not None:
         manifests = _with_output(manifests, wishes.output)
     if wishes.engine is not None:
@@ -61,12 +86,7 @@ def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Pre
         source = checked.plan.source.model_copy(update={"limit": wishes.limit})
         plan = checked.plan.model_copy(update={"source": source})
         checked = replace(checked, plan=plan)
-    faults = list(_unserved(checked))
-    pools = [pool for pool in manifests.pools if pool.spec.replicas]
-    faults += engines.unavailable(pools, by_flag=wishes.engine is not None)
-    if faults:
-        raise ManifestErrors(located(faults, manifests.origins))
-    return _opened(checked, by_flag=wishes.output is not None)
+    return checked
 
 
 def _unserved(checked: Checked) -> Iterator[ManifestError]:
@@ -87,7 +107,7 @@ def _with_output(manifests: Manifests, uri: str) -> Manifests:
     return replace(manifests, pipeline=manifests.pipeline.model_copy(update={"spec": spec}))
 
 
-def _opened(checked: Checked, *, by_flag: bool) -> Prepared:
+def _opened(checked: Checked, wishes: Wishes) -> Prepared:
     plan = checked.plan
     try:
         table = OutputTable.open(
@@ -105,12 +125,12 @@ def _opened(checked: Checked, *, by_flag: bool) -> Prepared:
             table.close()
     except OutputError as error:
         problem, fix = parted(str(error), "choose another place with --output")
-        if by_flag:
+        if wishes.output is not None:
             raise Refused(f"--output: {problem}; {fix}") from None
         pipeline = checked.manifests.pipeline
         fault = pipeline.fault(("spec", "output", "uri"), problem, fix)
         raise ManifestErrors(located([fault], checked.manifests.origins)) from None
-    return Prepared(checked, done, complete)
+    return Prepared(checked, wishes, done, complete)
 
 
 def _is_complete(checked: Checked, table: OutputTable, done: int) -> bool:

@@ -78,7 +78,11 @@ def _drive(prepared: Prepared, view: View, stops: _Stops) -> tuple[Status | None
             from weft.runtime.local import LocalRun, RunFailed
 
             try:
-                with LocalRun(prepared.plan, import_from=prepared.checked.import_from) as started:
+                with LocalRun(
+                    prepared.plan,
+                    import_from=prepared.checked.import_from,
+                    wishes=prepared.wishes.to_json(),
+                ) as started:
                     view.starting("starting the head and the agents")
                     stops.from_now_on_drain()
                     watch.until_over(started)

@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from weft.protocol.writer import Finished
 from weft.row import ChatMessage, Row, ToolCall, decode_row
-from weft.segment import ModelCall, Segment, ToolTrace, decode_segment
+from weft.segment import ModelCall, Segment, ToolTrace, Verdict, decode_segment
 
 STATUSES = ("accepted", "rejected", "dead")
 
@@ -60,6 +60,7 @@ _TOOL = pa.struct(
         ("version", _text),
     ]
 )
+_VERDICT = pa.struct([("rule", _text), ("action", _text), ("counts", _text)])
 _SEGMENT = pa.struct(
     [
         ("step", _text),
@@ -76,6 +77,8 @@ _SEGMENT = pa.struct(
         ("tools", pa.list_(_TOOL)),
         ("notes", _text),
         ("wrote", pa.list_(_text)),
+        ("plan", _whole),
+        ("verdicts", pa.list_(_VERDICT)),
     ]
 )
 
@@ -96,8 +99,8 @@ FILE_SCHEMA = pa.schema(
         ("committed", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""Columns of a data file. `tools`, `source`, `data`, and in the provenance `sampling` and `notes`,
-are JSON; `started` is Unix time and `seconds` a length of time, both in seconds."""
+"""Columns of a data file. `tools`, `source`, `data`, and in the provenance `sampling`, `notes`
+and `counts`, are JSON; `started` is Unix time and `seconds` a length of time, both in seconds."""
 
 TABLE_SCHEMA = FILE_SCHEMA.append(pa.field("status", _text))
 """Columns of the table: `status` is the partition, so it stands in the folders' names."""
@@ -238,6 +241,8 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         tools,
         notes,
         wrote,
+        plan,
+        verdicts,
     ) = _columns(segments, Segment)
     flat = _struct(
         _SEGMENT,
@@ -251,6 +256,8 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         _lists(tools, _tool_traces([call for calls in tools for call in calls])),
         _json_texts(notes),
         _lists(wrote, _texts([name for names in wrote for name in names])),
+        _ints(plan),
+        _lists(verdicts, _verdicts([verdict for found in verdicts for verdict in found])),
     )
     return _lists(traces, flat)
 
@@ -294,6 +301,11 @@ def _tool_traces(calls: Sequence[ToolTrace]) -> pa.StructArray:
         _ints(message),
         _texts(version),
     )
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> pa.StructArray:
+    rule, action, counts = _columns(verdicts, Verdict)
+    return _struct(_VERDICT, _texts(rule), _texts(action), _json_texts(counts))
 
 
 def _tokens(traces: Sequence[list[Segment]]) -> tuple[list[int], list[int]]:

@@ -10,6 +10,7 @@ import msgspec
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from weft.data.beside import FOLDER
 from weft.data.columns import TABLE_SCHEMA
 from weft.data.errors import OutputError
 from weft.data.storage import (
@@ -157,7 +158,8 @@ def _check_empty(uri: str, storage_options: Mapping[str, str]) -> None:
             f"{shown(uri)}: cannot be listed: {one_line(error, storage_options)}"
         ) from error
     names = sorted(name.rstrip("/").rpartition("/")[2] for name in found)
-    foreign = [name for name in names if name and not name.startswith(("_delta_log", ".weft-"))]
+    ours = ("_delta_log", FOLDER, ".weft-")
+    foreign = [name for name in names if name and not name.startswith(ours)]
     if foreign:
         raise OutputError(
             f"{shown(uri)}: holds something else ({', '.join(foreign[:3])}); choose an empty "

@@ -49,6 +49,9 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     segments: list[int] = []
     """The trace segments made so far: of each, its maker's incarnation and its maker's number for
     it, one after the other. (Flat, and not one number: neither half has a bound that way.)"""
+    plan: int = 0
+    """Generation of the plan that the row runs by: the newest when it was issued, or one that an
+    agent has taken up since (`spec.rollout`). It never goes down along a row's way."""
     priority: int = 0
     """Higher is more urgent."""
     deadline: float = 0.0
@@ -60,7 +63,7 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     homes: dict[str, int] = {}
     """Step -> incarnation that handled the row there: the engine's cache may still know it."""
     pins: dict[str, str] = {}
-    """Versions that this row runs with, by kind (`plan`)."""
+    """Pool -> revision of it that the row has met, and stays with while that one serves."""
     reason: str = ""
     """For rejected and dead rows: why."""
     part: Part | None = None

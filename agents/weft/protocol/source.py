@@ -36,6 +36,7 @@ class Outstanding:
         "issued",
         "kept",
         "missed",
+        "plan",
         "priority",
         "reason",
         "to",
@@ -59,6 +60,8 @@ class Outstanding:
         self.priority = priority
         self.deadline = deadline
         self.reason = reason
+        self.plan = 0
+        """Generation of the plan that it was issued by; 0 where an earlier source issued it."""
         self.missed = 0
         """Censuses in a row that found it nowhere."""
         self.kept: Retained | None = None
@@ -89,6 +92,8 @@ class SourceNode(Node):
         """`generation`: higher than that of any source before (epochs start above theirs)."""
         super().__init__(incarnation, seed=seed)
         self.entry = entry
+        self.plan = 0
+        """Generation of the plan that rows are issued by from now on."""
         self.max_rows = max_rows
         self.max_bytes = max_bytes
         self.max_uncommitted = max_uncommitted
@@ -260,6 +265,7 @@ class SourceNode(Node):
 
     def _send_row(self, row: int, outstanding: Outstanding, now: float) -> None:
         assert outstanding.body is not None
+        outstanding.plan = self.plan
         message = Message(
             row,
             outstanding.epoch,
@@ -268,6 +274,7 @@ class SourceNode(Node):
             outstanding.to,
             0,
             outstanding.body,
+            plan=self.plan,
             priority=outstanding.priority,
             deadline=outstanding.deadline,
             reason=outstanding.reason,

@@ -46,7 +46,8 @@ class HeadActor:
     """Hosts the head. `run` is its life; Ray calls it again in a process started afresh."""
 
     def __init__(self, place: Place, plan_json: str, *, fresh: bool = True) -> None:
-        """`fresh`: no member of an earlier head can be alive (a laptop's first start)."""
+        """`fresh`: no member of an earlier head can be alive (a laptop's first start), and nobody
+        will start new processes for a new plan."""
         from weft_api.plan import Plan
 
         set_up_logging(place.name)
@@ -64,7 +65,9 @@ class HeadActor:
             warnings.simplefilter("ignore")  # Ray warns of its own internals here.
             again = ray.get_runtime_context().was_current_actor_reconstructed
         grace = 0.0 if self._fresh and not again else GRACE
-        self._head = head = HeadProcess(self._place, self._plan, grace=grace, on_death=_restart)
+        self._head = head = HeadProcess(
+            self._place, self._plan, grace=grace, rolls=not self._fresh, on_death=_restart
+        )
         self._up.set()
         return msgspec.json.encode(await head.run())
 
@@ -83,14 +86,14 @@ class HeadActor:
         return (self._head.plan if self._head else self._plan).to_json()
 
     async def update(self, plan_json: str) -> str:
-        """Take a newer plan: "" or the line that says why it is refused."""
+        """Take a newer plan: "" or the lines that say why it is refused."""
         from weft.runtime.head import PlanRefused
         from weft_api.plan import Plan
 
         await self._up.wait()
         assert self._head is not None
         try:
-            self._head.update(Plan.from_json(plan_json))
+            await self._head.update(Plan.from_json(plan_json))
         except ValidationError as error:
             return f"not a plan: {error.errors(include_url=False)[0]['msg']}"
         except PlanRefused as refused:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +15,7 @@ from weft.engines.base import Engine, EngineDead
 from weft.protocol.agent import AgentNode
 from weft.protocol.directory import Joining
 from weft.protocol.inbox import Work
+from weft.protocol.message import Message
 from weft.protocol.node import Node
 from weft.protocol.view import Member
 from weft.runtime.hops import Again, Hops, Identity, Passed, make_agent
@@ -59,6 +62,12 @@ class AgentProcess(Process):
         super().__init__(place, locate)
         self._engine: Engine | None = None
         self._hops: Hops | None = None
+        """By the newest plan."""
+        self._generation = 0
+        """Of that plan."""
+        self._older: dict[int, Hops] = {}
+        self._making = asyncio.Lock()
+        self._newer = asyncio.Event()
         self._node: AgentNode | None = None
         self._workers: list[_Worker] = []
         self._idle: list[asyncio.Future[None]] = []
@@ -71,11 +80,10 @@ class AgentProcess(Process):
 
     async def prepare(self, plan: Plan) -> None:
         pool = plan.pool(self.place.pool)
-        agent = make_agent(plan, pool.name)
         self._engine = make_engine(pool.engine, seed=plan.seed, environ=os.environ)
         await self._engine.start()
-        self._hops = Hops(plan, self._identity(), agent, self._engine)
-        await agent.start()
+        self._hops = await self._make(plan)
+        self._generation = plan.generation
 
     def _identity(self) -> Identity:
         place = self.place
@@ -119,20 +127,77 @@ class AgentProcess(Process):
         self._idle.clear()
 
     async def close(self) -> None:
-        if self._hops is not None:
-            await self._hops.agent.close()
-            await self._hops.close()
+        for hops in (self._hops, *self._older.values()):
+            if hops is not None:
+                await _close(hops)
         if self._engine is not None:
             await self._engine.close()
 
-    def update(self, plan: Plan) -> None:
-        assert self._hops is not None
+    def check(self, plan: Plan) -> None:
+        if self._serves(plan):
+            Hops.check(plan)
+            make_agent(plan, self.place.pool)
+
+    async def update(self, plan: Plan) -> None:
+        # A plan without this pool: it goes on as it was until its process is ended.
+        if self._serves(plan):
+            hops = await self._make(plan)
+            assert self._hops is not None
+            self._older[self._generation] = self._hops
+            self._hops = hops
+            if self._node is not None:
+                self._resize(plan.pool(self.place.pool).concurrency)
+        self._generation = plan.generation
+        self._newer.set()
+        self._newer = asyncio.Event()
+
+    async def release(self) -> None:
+        assert self.generations is not None
+        in_hand = {work.message.plan for work in self._node.in_work} if self._node else set()
+        for generation in list(self._older):
+            if self.generations.get(generation) is None and generation not in in_hand:
+                await _close(self._older.pop(generation))
+
+    def _serves(self, plan: Plan) -> bool:
+        return any(pool.name == self.place.pool for pool in plan.pools)
+
+    async def _make(self, plan: Plan) -> Hops:
         assert self._engine is not None
         agent = make_agent(plan, self.place.pool)
-        # The old ones stay open for the rows in hand; their tools hold nothing that outlasts them.
-        self._hops = Hops(plan, self._identity(), agent, self._engine)
-        if self._node is not None:
-            self._resize(plan.pool(self.place.pool).concurrency)
+        hops = Hops(plan, self._identity(), agent, self._engine)
+        await agent.start()
+        return hops
+
+    async def _hops_for(self, message: Message) -> Hops:
+        """What the row runs by here, where that is not simply the newest plan.
+
+        It sets `message.plan`, and never to less than it was.
+        """
+        while message.plan > self._generation:
+            # Whoever sent the row has had the newer plan before us.
+            self._trouble = f"rows wait for plan generation {message.plan}, which is not here yet"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_EVERY):
+                    await self._newer.wait()
+        hops = self._hops
+        assert hops is not None
+        if message.plan < self._generation:
+            if not self.plan.rollout.adopts and (older := await self._by(message.plan)):
+                return older
+            message.plan = self._generation
+        return hops
+
+    async def _by(self, generation: int) -> Hops | None:
+        """By an older plan; None where that is no longer known."""
+        async with self._making:
+            hops = self._older.get(generation)
+            plan = self.generations.get(generation) if self.generations else None
+            if hops is None and plan is not None and self._serves(plan):
+                try:
+                    hops = self._older[generation] = await self._make(plan)
+                except Exception:
+                    log.exception("plan generation %d cannot be used any more", generation)
+            return hops
 
     def hurry(self) -> None:
         """Agents batch by themselves; nothing to do."""
@@ -143,7 +208,9 @@ class AgentProcess(Process):
         node = self._node
         counts.inbox = len(node.inbox) if node else 0
         counts.in_flight = len(node.in_work) if node else 0
-        counts.trouble = (self._engine.trouble if self._engine else "") or self._trouble
+        counts.inbox = node.load() - counts.in_flight if node else 0
+        engine = self._engine.trouble if self._engine else ""
+        counts.trouble = self.refused or engine or self._trouble
         counts.rss = resident_bytes()
         counts.plan = self.plan.generation
         return counts
@@ -212,9 +279,12 @@ class AgentProcess(Process):
     async def _handle(self, worker: _Worker, node: AgentNode, work: Work) -> None:
         hops = self._hops
         assert hops is not None
-        worker.since = started = time.monotonic()
         message = work.message
         try:
+        if message.plan != self._generation:
+            worker.since = math.inf  # It has a row; and the wait is not the row's fault.
+            hops = await self._hops_for(message)
+        worker.since = started = time.monotonic()
             if message.part is not None:
                 message.body = await self.parts.fetch(message.part)
                 message.part = None
@@ -275,3 +345,8 @@ class AgentProcess(Process):
                 if 0.0 < worker.since < limit and worker.task is not None:
                     worker.late = True
                     worker.task.cancel()
+
+
+async def _close(hops: Hops) -> None:
+    await hops.agent.close()
+    await hops.close()

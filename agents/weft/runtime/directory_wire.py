@@ -27,7 +27,21 @@ class Draining(msgspec.Struct, array_like=True, tag="draining"):
 
 class PlanUpdate(msgspec.Struct, array_like=True, tag="plan"):
     plan: str
-    """`Plan.to_json`."""
+    """`Plan.to_json`. Besides the newest, which comes first, those that rows still run by."""
+    kept: list[int] = []
+    """Generations that rows on their way may still run by; the others can be let go of."""
+
+
+class PlanOffer(msgspec.Struct, array_like=True, tag="offer"):
+    """Could you run by this plan? Answered by `PlanVerdict`; nothing changes yet."""
+
+    plan: str
+
+
+class PlanVerdict(msgspec.Struct, array_like=True, tag="verdict"):
+    generation: int
+    fault: str
+    """Why not, in one line; "" where it could."""
 
 
 class Joined(msgspec.Struct, array_like=True, tag="joined"):
@@ -48,8 +62,8 @@ class Stop(msgspec.Struct, array_like=True, tag="stop"):
     """The run is over."""
 
 
-ToDirectory = Join | Heartbeat | Leave | Draining
-FromDirectory = PlanUpdate | Joined | ViewUpdate | Hurry | Stop
+ToDirectory = Join | Heartbeat | Leave | Draining | PlanVerdict
+FromDirectory = PlanUpdate | PlanOffer | Joined | ViewUpdate | Hurry | Stop
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to = msgspec.msgpack.Decoder(ToDirectory).decode

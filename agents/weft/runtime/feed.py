@@ -40,12 +40,19 @@ class Feed:
         self._on_issue = on_issue
         self._room = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
-        self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
+        self._priority: Priority | None = None
+        self.update(plan)
         self.read = 0
         """Rows of the source seen so far, done ones included."""
         self.exhausted = False
         self.suspended = False
         """Issues nothing while true (the run drains)."""
+
+    def update(self, plan: Plan) -> None:
+        """Issue by this plan from now on. Its source is the same."""
+        self._plan = plan
+        self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
+        self._room.set()
 
     def room(self) -> None:
         """Rows have ended: there may be room."""

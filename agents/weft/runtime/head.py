@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from weft.data.errors import OutputError, SourceError
+from weft.data.plans import StoredPlans
 from weft.data.probe import probe_store
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
@@ -22,6 +23,7 @@ from weft.protocol.source import SourceNode
 from weft.protocol.view import Role, View
 from weft.runtime import collector
 from weft.runtime.feed import Feed
+from weft.runtime.generations import MOST, Generations
 from weft.runtime.hops import Hops
 from weft.runtime.parts import RayParts
 from weft.runtime.process import Place
@@ -39,11 +41,15 @@ from weft.transport.handshake import Identity
 from weft.transport.mesh import Mesh
 from weft.transport.server import Server
 from weft.transport.wire import Connection, FrameReader
+from weft_api.changes import lasting, rolled
 from weft_api.plan import Plan
 
 TICK = 0.1
 STOP_AFTER = 0.3
 """Seconds that the members have to hear of the end before the head's connections close."""
+
+OFFER_TIMEOUT = 5.0
+"""Seconds that the members have to say whether they could run by a new plan."""
 
 _T = TypeVar("_T")
 
@@ -51,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 class PlanRefused(Exception):
-    """A plan that cannot take the place of the running one. One line."""
+    """A plan that cannot take the place of the running one. A line for each fault."""
 
 
 class HeadProcess:
@@ -63,16 +69,23 @@ class HeadProcess:
         plan: Plan,
         *,
         grace: float,
+        rolls: bool = True,
         on_death: Callable[[str], None] = lambda name: None,
     ) -> None:
         """`grace`: seconds to wait for members that a head before this one knew; 0 for a first
-        start. `on_death` gets the name of a process whose lease ran out."""
+        start. `rolls`: somebody starts new processes where a plan needs them (the operator does;
+        on a laptop such a plan is refused). `on_death` gets the name of a process whose lease ran
+        out."""
         self.place = place
         self.plan = plan
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.phase = "Starting"
         self.message = ""
         self._grace = grace
+        self._rolls = rolls
+        self._generations = Generations(plan)
+        self._stored = StoredPlans(plan.output.uri, from_environment())
+        self._updating = asyncio.Lock()
         self._on_death = on_death
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="table")
         self._started = time.time()
@@ -95,7 +108,8 @@ class HeadProcess:
         server = Server(self.place.token, self._take)
         feeding: asyncio.Task[None] | None = None
         try:
-            generation = await self._open()
+            async with self._updating:
+                generation = await self._open()
             collector.spare()
             await server.start(self.place.bind)
             node = self._serve(generation, f"{self.place.advertise}:{server.port}")
@@ -132,26 +146,69 @@ class HeadProcess:
         """End at once. What is on its way is issued again by the next run."""
         self._stopping.set()
 
-    def update(self, plan: Plan) -> None:
-        """Hand a newer plan to everyone. Raises `PlanRefused`; the old one goes on then."""
+    async def update(self, plan: Plan) -> None:
+        """Hand a newer plan to everyone, once it is kept where the next head finds it.
+
+        Raises `PlanRefused`: the old one goes on then, with everybody."""
+        async with self._updating:
+            if self._ended_at:
+                raise PlanRefused("the run is over; start it again")
+            self._check_successor(plan)
+            check_plan(plan)
+            registry = self._registry
+            if registry is not None and (
+                faults := await registry.offer(plan.to_json(), OFFER_TIMEOUT)
+            ):
+                raise PlanRefused("\n".join(faults))
+            try:
+                await self._call(partial(self._stored.save, plan))
+            except OutputError as error:
+                raise PlanRefused(f"the plan cannot be kept: {error}") from None
+            self.plan = plan
+            self._adopt(plan)
+
+    def _check_successor(self, plan: Plan) -> None:
+        """Raises `PlanRefused` for a plan that this one cannot turn into while it runs."""
         if plan.pipeline != self.plan.pipeline:
             raise PlanRefused(f"this head runs {self.plan.pipeline!r}, not {plan.pipeline!r}")
         if plan.generation <= self.plan.generation:
             raise PlanRefused(
                 f"generation {plan.generation} is not newer than {self.plan.generation}"
             )
-        check_plan(plan)
-        self.plan = plan
-        if self._registry is not None:
-            self._registry.update_plan(plan.to_json())
+        faults = lasting(self.plan, plan)
+        if not self._rolls:
+            faults += rolled(self.plan, plan)
+        if faults:
+            raise PlanRefused("\n".join(map(str, faults)))
+
+    def _adopt(self, plan: Plan) -> None:
+        """Issue rows by the plan from here on, and tell everyone."""
+        node, feed, registry = self._node, self._feed, self._registry
+        self._generations.add(plan)
+        if node is not None:
+            node.plan = plan.generation
+            node.entry = plan.flow.entry
+            node.max_rows = plan.delivery.in_flight_rows
+            node.max_bytes = plan.delivery.in_flight_bytes
+            used = {outstanding.plan for outstanding in node.outstanding.values()}
+            if 0 not in used:  # Of rows that an earlier head issued it is not known.
+                self._generations.keep(used)
+        if feed is not None:
+            feed.update(plan)
+        if registry is not None:
+            plans = self._generations.all()
+            kept = [kept.generation for kept in plans]
+            registry.update_plans([kept.to_json() for kept in plans], kept)
 
     # starting
 
     async def _open(self) -> int:
         """Read back what is committed. Returns this head's generation."""
-        plan, options = self.plan, from_environment()
-        check_plan(plan)
-        await self._call(partial(probe_store, plan.output.uri, options))
+        options = from_environment()
+        check_plan(self.plan)
+        await self._call(partial(probe_store, self.plan.output.uri, options))
+        await self._take_up()
+        plan = self.plan
         self._info = info = await self._call(lambda: inspect(plan.source, options))
         table = await self._call(
             lambda: OutputTable.open(
@@ -180,6 +237,18 @@ class HeadProcess:
         self._resumed = len(self._done)
         return generation
 
+    async def _take_up(self) -> None:
+        """Go by the newest plan that was handed to this head or to one before it."""
+        stored = await self._call(partial(self._stored.newest, uid=self.plan.uid, most=MOST))
+        given = self.plan
+        # Only one who waits for rows of an earlier head meets such as run by older plans.
+        for plan in stored if self._grace else stored[:1]:
+            self._generations.add(plan)
+        self._generations.add(given)
+        self.plan = self._generations.newest
+        if not any(plan.generation == given.generation for plan in stored):
+            await self._call(partial(self._stored.save, given))
+
     def _serve(self, generation: int, address: str) -> SourceNode:
         now = time.monotonic()
         delivery = self.plan.delivery
@@ -202,6 +271,7 @@ class HeadProcess:
             seed=self.plan.seed,
         )
         node.parts = self.parts
+        node.plan = self.plan.generation
         if self._grace:
             node.adopt(now + self._grace)
         self._mesh = Mesh(
@@ -212,7 +282,8 @@ class HeadProcess:
         )
         self._registry = Registry(
             directory,
-            self.plan.to_json(),
+            [plan.to_json() for plan in self._generations.all()],
+            kept=[plan.generation for plan in self._generations.all()],
             on_view=self._take_view,
             on_death=lambda member: self._on_death(member.name),
         )
@@ -351,6 +422,7 @@ class HeadProcess:
                     stats.completion_tokens,
                     stats.rss,
                     stats.trouble,
+                    stats.plan,
                 )
             )
         return sorted(found, key=lambda instance: instance.name)

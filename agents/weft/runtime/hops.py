@@ -67,6 +67,7 @@ class Hops:
         self.plan = plan
         self.agent = agent
         self._identity = identity
+        self.generation = plan.generation
         self._step = pool.step
         self._engine = engine
         self._graph = Graph(plan.flow)
@@ -170,6 +171,8 @@ class Hops:
             tools = await self._sessions.join(self._tools)
         except EngineError as error:
             verdict = self._failed(error, message)
+            self.generation,
+            ruling.verdicts if ruling is not None else [],
             return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
         if not self._unjoined:
             return None  # Another row has waited for the same.
@@ -216,6 +219,7 @@ class Hops:
             reason = f"step {self._step}: {type(error).__name__}: {told}"
             log.warning(
                 "row %d, attempt %d of %d: %s",
+            plan=self.generation,
                 message.row,
                 attempt,
                 allowed,

@@ -8,15 +8,21 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import ray
 
+from weft.data.errors import OutputError
+from weft.data.plans import StoredPlans, next_generation
+from weft.data.storage import from_environment
 from weft.runtime.actors import FOREVER, HEAD, AgentActor, HeadActor, WriterActor
+from weft.runtime.control_thread import ControlThread
 from weft.runtime.process import Place
+from weft.runtime.remote_head import RemoteHead
+from weft.runtime.running_here import RunFile, announced
 from weft.runtime.status import Status
 from weft_api.plan import Plan
 
@@ -38,10 +44,23 @@ class LocalRun:
     Ray's own processes end with this one, however it ends.
     """
 
-    def __init__(self, plan: Plan, *, import_from: Sequence[Path] = ()) -> None:
-        """`import_from`: folders that the agents' own modules may lie in."""
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        import_from: Sequence[Path] = (),
+        wishes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`import_from`: folders that the agents' own modules may lie in. `wishes`: what was asked
+        for besides the manifests, for those who hand the run a new plan (`running_here`).
+
+        The plan's generation follows those that the output has seen before."""
         self.plan = plan
         self._import_from = import_from
+        self._wishes = dict(wishes or {})
+        self._remote = RemoteHead()
+        self._control: ControlThread | None = None
+        self._open = contextlib.ExitStack()
         self._token = secrets.token_hex(32)
         self._head: Any = None
         self._head_run: Any = None
@@ -53,14 +72,18 @@ class LocalRun:
 
     def __enter__(self) -> LocalRun:
         try:
+            self._number_the_plan()
             start_ray(self.plan.pipeline, import_from=self._import_from)
             self._start_actors()
+            self._serve_control_api()
         except BaseException:
+            self._open.close()
             ray.shutdown()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._open.close()
         if self._runs:
             for actor in self._actors.values():
                 actor.end.options(max_task_retries=0).remote()
@@ -78,7 +101,8 @@ class LocalRun:
         done, _ = ray.wait([self._head_run, *self._runs], num_returns=1, timeout=0)
         if self._head_run in done:
             self.over = True
-            return _final(self._head_run)
+            self._remote.final = final = _final(self._head_run)
+            return final
         for run in done:
             if line := ray.get(run):
                 raise RunFailed(f"{self._runs[run]}: {line}")
@@ -96,12 +120,43 @@ class LocalRun:
         """End now; the next run goes on from what is committed."""
         self._head.stop.remote()
 
+    def hand_over(self, plan: Plan) -> str:
+        """Hand the head a newer plan: "" or the lines that say why it is refused."""
+        return str(ray.get(self._head.update.remote(plan.to_json()), timeout=ASK_TIMEOUT))
+
     def pids(self) -> dict[str, int]:
         """Process id of the head and of each agent and writer that is up, by name."""
         actors = {HEAD: self._head, **self._actors}
         asked = {actor.pid.remote(): name for name, actor in actors.items()}
         done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASK_TIMEOUT)
         return {asked[ref]: ray.get(ref) for ref in done}
+
+    def _number_the_plan(self) -> None:
+        plan = self.plan
+        try:
+            stored = StoredPlans(plan.output.uri, from_environment()).newest(uid=plan.uid, most=1)
+        except OutputError as error:
+            raise RunFailed(str(error)) from None
+        self.plan = plan.model_copy(update={"generation": next_generation(plan, stored)})
+
+    def _serve_control_api(self) -> None:
+        """Beside the run; where that is not possible, the run goes on without."""
+        self._remote.actor = self._head
+        control = ControlThread(self._remote, self._token)
+        try:
+            control.start()
+            self._open.callback(control.stop)
+            run = RunFile(
+                self.plan.pipeline,
+                self.plan.output.uri,
+                control.address,
+                self._token,
+                os.getpid(),
+                self._wishes,
+            )
+            self._open.enter_context(announced(run))
+        except OSError as error:
+            logging.getLogger(__name__).warning("weft apply will not find this run: %s", error)
 
     def _start_actors(self) -> None:
         plan = self.plan

@@ -37,7 +37,8 @@ class Membership:
         token: str,
         pipeline: str,
         stats: Callable[[], Stats],
-        on_plan: Callable[[str], None],
+        on_plan: Callable[[str, list[int]], None],
+        on_offer: Callable[[str], tuple[int, str]],
         on_view: Callable[[View], None],
         on_dead: Callable[[], None],
         on_hurry: Callable[[], None] = lambda: None,
@@ -52,6 +53,7 @@ class Membership:
         self._pipeline = pipeline
         self._stats = stats
         self._on_plan = on_plan
+        self._on_offer = on_offer
         self._on_view = on_view
         self._on_dead = on_dead
         self._on_hurry = on_hurry
@@ -137,7 +139,9 @@ class Membership:
 
     def _take(self, said: wire.FromDirectory) -> None:
         if isinstance(said, wire.PlanUpdate):
-            self._on_plan(said.plan)
+            self._on_plan(said.plan, said.kept)
+        elif isinstance(said, wire.PlanOffer):
+            self._say(wire.PlanVerdict(*self._on_offer(said.plan)))
         elif isinstance(said, wire.Joined):
             self._take_joined(said)
         elif isinstance(said, wire.ViewUpdate):

@@ -27,6 +27,7 @@ from weft.runtime.actors import HEAD, AgentActor, HeadActor, WriterActor, set_up
 from weft.runtime.api import make_app
 from weft.runtime.pod_ray import PodError, one_line, required
 from weft.runtime.process import Place
+from weft.runtime.remote_head import ASK_TIMEOUT, RemoteHead
 from weft.runtime.status import Status
 from weft_api.plan import Plan
 
@@ -36,7 +37,6 @@ WATCH_EVERY = 1.0
 DRAIN_SECONDS = 60.0
 """Seconds for leaving in order, unless WEFT_DRAIN_SECONDS says otherwise; the pod's
 terminationGracePeriodSeconds must exceed it."""
-ASK_TIMEOUT = 10.0
 
 PINNED: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "enable_task_events": False}
 """Options of a pod's actor: when it dies, so does the container, and the kubelet starts both."""
@@ -79,7 +79,7 @@ async def _head() -> None:
     _stop_on_signals(stopping)
     plan = _read_plan()
     place = _place(plan.pipeline, HEAD, pool="")
-    remote = _RemoteHead()
+    remote = RemoteHead()
     # Before Ray, so that the agents of an earlier head learn at once that it is gone.
     runner = await _serve(make_app(remote, place.token), API_PORT)
     ray_process = await pod_ray.start(plan.pipeline, stopping)
@@ -157,43 +157,6 @@ async def _member(kind: type, *, pool_variable: str = "") -> None:
         log.info("left %s", "in order" if drained else "before all was settled")
     await runner.cleanup()
     pod_ray.end(ray_process)
-
-
-class _RemoteHead:
-    """The head's actor, as the control API asks it."""
-
-    def __init__(self) -> None:
-        self.actor: Any = None
-        """None until Ray is up."""
-        self.final: Status | None = None
-
-    @property
-    def up(self) -> bool:
-        return self.actor is not None
-
-    async def status(self) -> Status | None:
-        if self.final is not None:
-            return self.final
-        answer = await self._ask("status") if self.up else b""
-        return msgspec.json.decode(answer, type=Status) if answer else None
-
-    async def plan(self) -> str:
-        return str(await self._ask("plan"))
-
-    async def update(self, plan_json: str) -> str:
-        return str(await self._ask("update", plan_json))
-
-    async def drain(self) -> None:
-        await self._ask("drain")
-
-    async def _ask(self, what: str, *words: str) -> Any:
-        if not self.up:
-            raise ConnectionError("it is starting")
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT):
-                return await getattr(self.actor, what).remote(*words)
-        except (TimeoutError, ray.exceptions.RayError) as error:
-            raise ConnectionError(one_line(error)) from None
 
 
 def _read_plan() -> Plan:

@@ -17,6 +17,7 @@ from weft.protocol.directory import Joining
 from weft.protocol.node import Node
 from weft.protocol.view import Member, View
 from weft.runtime import collector
+from weft.runtime.generations import Generations
 from weft.runtime.membership import Membership
 from weft.runtime.parts import RayParts
 from weft.runtime.status import Stats
@@ -58,6 +59,12 @@ class Process(ABC):
         self._locate = locate
         self._plan: Plan | None = None
         self._plan_known = asyncio.Event()
+        self._prepared = False
+        self._updating = asyncio.Lock()
+        self._updates: set[asyncio.Task[None]] = set()
+        self.refused = ""
+        """Why the newest plan is not used here; one line."""
+        self.generations: Generations | None = None
         self._mesh: Mesh | None = None
         self._dead = asyncio.Event()
         self._over = asyncio.Event()
@@ -81,6 +88,7 @@ class Process(ABC):
             pipeline=self.place.pipeline,
             stats=self.stats,
             on_plan=self._take_plan,
+            on_offer=self._judge_plan,
             on_view=self._take_view,
             on_dead=self._dead.set,
             on_hurry=self.hurry,
@@ -90,6 +98,8 @@ class Process(ABC):
             if not await self._unless_over(self._plan_known.wait()):
                 return
             await self.prepare(self.plan)
+            self._prepared = True
+            await self._catch_up()  # A newer plan may have come meanwhile.
             collector.spare()
             joining = self.joining(f"{self.place.advertise}:{server.port}")
             while not self._over.is_set():
@@ -174,14 +184,46 @@ class Process(ABC):
                 self._dead.set()
             self.wake()
 
-    def _take_plan(self, plan_json: str) -> None:
+    def _take_plan(self, plan_json: str, kept: list[int]) -> None:
         plan = Plan.from_json(plan_json)
-        if self._plan is None:
+        if self.generations is None:
             self._plan = plan
+            self.generations = Generations(plan)
             self._plan_known.set()
-        elif plan.generation > self._plan.generation:
-            self.update(plan)
-            self._plan = plan
+            return
+        self.generations.add(plan)
+        self.generations.keep(kept)
+        if self._prepared:
+            task = asyncio.create_task(self._catch_up())
+            self._updates.add(task)
+            task.add_done_callback(self._updates.discard)
+
+    def _judge_plan(self, plan_json: str) -> tuple[int, str]:
+        """Its generation, and why this process could not run by it, or ""."""
+        plan = Plan.from_json(plan_json)
+        try:
+            self.check(plan)
+        except Exception as error:
+            return plan.generation, " ".join(str(error).split()) or type(error).__name__
+        return plan.generation, ""
+
+    async def _catch_up(self) -> None:
+        """Run by the newest plan from here on. One that cannot be used leaves the old one."""
+        async with self._updating:
+            assert self.generations is not None
+            plan = self.generations.newest
+            if plan.generation > self.plan.generation:
+                try:
+                    await self.update(plan)
+                except Exception as error:
+                    told = " ".join(str(error).split()) or type(error).__name__
+                    self.refused = f"plan generation {plan.generation} cannot be used: {told}"
+                    log.exception("%s: %s", self.place.name, self.refused)
+                else:
+                    self.refused = ""
+                    self._plan = plan
+            await self.release()
+        self._membership.beat_now()
 
     # what the roles do
 
@@ -219,8 +261,14 @@ class Process(ABC):
         """Let go of what `prepare` took."""
 
     @abstractmethod
-    def update(self, plan: Plan) -> None:
+    async def update(self, plan: Plan) -> None:
         """A newer plan has come. A plan that cannot be used raises; the old one goes on."""
+
+    def check(self, plan: Plan) -> None:  # noqa: B027 - a role that can run by any plan has no say
+        """Raise what would keep this process from running by the plan."""
+
+    async def release(self) -> None:  # noqa: B027 - most roles keep nothing by generation
+        """Let go of what was made for generations that are no longer known."""
 
     @abstractmethod
     def hurry(self) -> None:

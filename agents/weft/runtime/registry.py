@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -34,17 +34,22 @@ class Registry:
     def __init__(
         self,
         directory: Directory,
-        plan_json: str,
+        plans: Sequence[str],
         *,
         on_view: Callable[[View], None],
         on_death: Callable[[Member], None],
+        kept: Sequence[int] = (),
     ) -> None:
+        """`plans`: the newest, as JSON, and then those that rows on their way may still run by."""
         self.directory = directory
         self.stats: dict[int, Stats] = {}
-        self._plan = plan_json
+        self._plans = list(plans)
+        self._kept = list(kept)
         self._on_view = on_view
         self._on_death = on_death
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, int] = {}
+        """With the incarnation of the member at the other end, 0 before it has joined."""
+        self._verdicts: dict[Connection, asyncio.Future[str]] = {}
         self._published: tuple[int, int] = (0, 0)
         self._broken: dict[int, float] = {}
         """Member -> since when it has no connection."""
@@ -55,7 +60,7 @@ class Registry:
     def take(self, identity: Identity, connection: Connection, reader: FrameReader) -> str:
         """A process has connected; why not, or ""."""
         welcome(connection)
-        self._connections.add(connection)
+        self._connections[connection] = 0
         incarnation = 0
 
         def received(payload: memoryview | bytes) -> None:
@@ -71,6 +76,7 @@ class Registry:
                 member = self.directory.join(said.joining, now)
                 incarnation = member.incarnation if member else 0
                 self._broken.pop(incarnation, None)
+                self._connections[connection] = incarnation
                 reply = wire.Joined(member, self.directory.writer_partitions)
                 connection.send(wire.encode(reply))
                 self._send_view(connection)
@@ -79,11 +85,16 @@ class Registry:
                     self.stats[incarnation] = said.stats
             elif isinstance(said, wire.Draining):
                 self.directory.change(incarnation, draining=True)
+            elif isinstance(said, wire.PlanVerdict):
+                waiting = self._verdicts.get(connection)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(said.fault)
             else:
                 self.directory.leave(incarnation)
             self.publish(now)
 
-        connection.send(wire.encode(wire.PlanUpdate(self._plan)))
+        for plan_json in self._plans:
+            connection.send(wire.encode(wire.PlanUpdate(plan_json, self._kept)))
         if self._hurry:
             connection.send(wire.encode(wire.Hurry()))
         if self._stop:
@@ -93,7 +104,10 @@ class Registry:
         connection.on_frame = received
 
         def closed() -> None:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
+            waiting = self._verdicts.get(connection)
+            if waiting is not None and not waiting.done():
+                waiting.set_result("")
             if incarnation in self.directory.members:
                 self._broken[incarnation] = time.monotonic()
                 probe = asyncio.get_running_loop().create_task(self._probe(incarnation))
@@ -142,9 +156,30 @@ class Registry:
             connection.send(frame)
         self._on_view(view)
 
-    def update_plan(self, plan_json: str) -> None:
-        self._plan = plan_json
-        self._send_all(wire.PlanUpdate(plan_json))
+    async def offer(self, plan_json: str, timeout: float) -> list[str]:
+        """Ask the members whether they could run by the plan: a line for each that could not.
+
+        One that leaves, or says nothing within `timeout` seconds, is passed over: it takes the plan
+        when it comes back, and its heartbeats name the plan that it runs by."""
+        loop = asyncio.get_running_loop()
+        asked: dict[asyncio.Future[str], str] = {}
+        frame = wire.encode(wire.PlanOffer(plan_json))
+        for connection, incarnation in list(self._connections.items()):
+            member = self.directory.members.get(incarnation)
+            if member is not None:
+                self._verdicts[connection] = verdict = loop.create_future()
+                asked[verdict] = member.name
+                connection.send(frame)
+        if asked:
+            await asyncio.wait(asked, timeout=timeout)
+        self._verdicts.clear()
+        faults = {name: verdict.result() for verdict, name in asked.items() if verdict.done()}
+        return sorted(f"{name}: {fault}" for name, fault in faults.items() if fault)
+
+    def update_plans(self, plans: Sequence[str], kept: list[int]) -> None:
+        """Hand out the newest plan, the first; the others are for processes that start later."""
+        self._plans, self._kept = list(plans), kept
+        self._send_all(wire.PlanUpdate(plans[0], kept))
 
     def hurry(self) -> None:
         if not self._hurry:

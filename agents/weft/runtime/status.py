@@ -39,6 +39,8 @@ class InstanceStatus(msgspec.Struct, rename="camel"):
     completion_tokens: int
     rss: int = 0
     trouble: str = ""
+    plan: int = 0
+    """Generation of the plan that it runs by."""
 
 
 class PoolStatus(msgspec.Struct, rename="camel"):

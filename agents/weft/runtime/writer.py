@@ -92,7 +92,7 @@ class WriterProcess(Process):
             await self._call(self._table.close)
         self._thread.shutdown()
 
-    def update(self, plan: Plan) -> None:
+    async def update(self, plan: Plan) -> None:
         if self._node is not None and not self._hurried:
             self._node.interval = plan.output.commit_interval
 

@@ -18,7 +18,7 @@ import msgspec
 
 from weft.transport.wire import Connection, FrameReader
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 TIMEOUT = 10.0
 """Seconds for the whole exchange."""
 
