@@ -12,8 +12,8 @@ from weft_api.kubernetes import PodFields
 from weft_api.mcp import Mcp
 from weft_api.meta import Resource
 from weft_api.patterns import DATA_KEY, RELEASE, TOOL
-from weft_api.scalars import Name, ObjectName, PythonPath, Quantity, Span, Text
 from weft_api.rollout import RolloutSpec
+from weft_api.scalars import Name, ObjectName, PythonPath, Quantity, Span, Text
 from weft_api.source import OutputSpec, SourceSpec, StorageSpec
 from weft_api.status import PipelineStatus
 
@@ -229,6 +229,11 @@ class PipelineSpec(Model):
         description="How rows are delivered, and the bounds on what is under way.",
         examples=[{"maxAttempts": 3, "inFlightRows": 1000}],
     )
+    rollout: RolloutSpec = Field(
+        default_factory=RolloutSpec,
+        description="How a change of prompts, tools, flow or config goes out while rows flow.",
+        examples=[{"rowsInProgress": "Keep"}],
+    )
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = Field(
         default=0, description="Seed of everything that is drawn by chance.", examples=[0]
     )
@@ -239,11 +244,6 @@ class PipelineSpec(Model):
         default=False,
         description="True: the pods are removed and nothing is lost; false again: it goes on.",
         examples=[False],
-    rollout: RolloutSpec = Field(
-        default_factory=RolloutSpec,
-        description="How a change of prompts, tools, flow or config goes out while rows flow.",
-        examples=[{"rowsInProgress": "Keep"}],
-    )
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None,

@@ -16,8 +16,8 @@ from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
 from weft_api.pool import ROLLED, AgentPool, Gpu
-from weft_api.source import SUFFIXES, Dataset, Generate, SourceSpec
 from weft_api.rollout import RolloutSpec
+from weft_api.source import SUFFIXES, Dataset, Generate, SourceSpec
 from weft_api.validation import Known, faults
 
 __all__ = ["Known", "Plan", "PoolPlan", "compile_plan", "prompt_version", "revision"]
@@ -101,9 +101,9 @@ class Plan(Model):
     prompts: list[Prompt]
     tools: list[Tool]
     delivery: Delivery
+    rollout: RolloutSpec = RolloutSpec()
     seed: Annotated[int, Field(ge=0)]
     pools: list[PoolPlan]
-    rollout: RolloutSpec = RolloutSpec()
 
     def pools_of(self, step: str) -> list[PoolPlan]:
         """The pools that serve a step, in the order of their names."""
@@ -168,10 +168,10 @@ def compile_plan(
         prompts=[_prompt(prompt, texts) for prompt in spec.prompts],
         tools=spec.tools,
         delivery=_delivery(spec.delivery),
+        rollout=spec.rollout,
         seed=spec.seed,
         pools=[_pool(pool, pipeline) for pool in sorted(pools, key=lambda p: p.metadata.name)],
     )
-        rollout=spec.rollout,
 
 
 def revision(pool: AgentPool, pipeline: SyntheticPipeline) -> str:

@@ -280,11 +280,11 @@ class AgentProcess(Process):
         hops = self._hops
         assert hops is not None
         message = work.message
-        try:
         if message.plan != self._generation:
             worker.since = math.inf  # It has a row; and the wait is not the row's fault.
             hops = await self._hops_for(message)
         worker.since = started = time.monotonic()
+        try:
             if message.part is not None:
                 message.body = await self.parts.fetch(message.part)
                 message.part = None

@@ -65,9 +65,9 @@ class Hops:
     def __init__(self, plan: Plan, identity: Identity, agent: Agent, engine: Engine) -> None:
         pool = plan.pool(identity.pool)
         self.plan = plan
+        self.generation = plan.generation
         self.agent = agent
         self._identity = identity
-        self.generation = plan.generation
         self._step = pool.step
         self._engine = engine
         self._graph = Graph(plan.flow)
@@ -153,6 +153,7 @@ class Hops:
                 for name, value in row.data.items()
                 if name not in before or before[name] is not value
             ],
+            self.generation,
         )
         return Passed(
             to,
@@ -171,8 +172,6 @@ class Hops:
             tools = await self._sessions.join(self._tools)
         except EngineError as error:
             verdict = self._failed(error, message)
-            self.generation,
-            ruling.verdicts if ruling is not None else [],
             return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
         if not self._unjoined:
             return None  # Another row has waited for the same.
@@ -201,6 +200,7 @@ class Hops:
             message.hop,
             time.time(),
             0.0,
+            plan=self.generation,
         )
         return Passed(DEAD, message.body, encode_segment(segment), reason)
 
@@ -219,7 +219,6 @@ class Hops:
             reason = f"step {self._step}: {type(error).__name__}: {told}"
             log.warning(
                 "row %d, attempt %d of %d: %s",
-            plan=self.generation,
                 message.row,
                 attempt,
                 allowed,
