@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ CLUSTER = ROOT / "e2e" / "cluster"
 SYSTEM = "weft-system"
 """Namespace of the operator."""
 RELEASE = "e2e"
+
+RUN = f"run-{time.time():.0f}"
 
 UP_SECONDS = 3600
 IMAGE_SECONDS = 1800
@@ -74,6 +77,8 @@ def install(kube: Kube, images: Images, *settings: str) -> None:
         f"agents.tag={agents_tag}",
         "agents.pullPolicy=IfNotPresent",
         "resources.requests.cpu=50m",
+        # Tags are the same from run to run: an operator that is still there has to start anew.
+        f"podAnnotations.run={RUN}",
         *settings,
         *os.environ.get("WEFT_E2E_HELM_SET", "").split(),
     ]

@@ -74,12 +74,14 @@ class Actor:
     async def report(
         self, decision: Decision, pipeline: Mapping[str, Any], pools: Mapping[str, Object]
     ) -> None:
+        # Events first: once the status says it, nobody would know that it is still to be told.
+        if decision.events:
+            await _all([self.announce(event) for event in decision.events])
         writes = []
         if decision.status is not None:
             writes.append(self.put_status(PIPELINES, pipeline, decision.status))
         for name, status in decision.pool_statuses.items():
             writes.append(self.put_status(POOLS, pools[name], status))
-        writes += [self.announce(event) for event in decision.events]
         if writes:
             await _all(writes)
 
@@ -102,13 +104,19 @@ class Actor:
         shelf.put(found)
 
     async def announce(self, event: Announcement) -> None:
-        """An Event; that one could not be written is logged, and stops nothing."""
+        """An Event; that one could not be written is logged, and stops nothing.
+
+        Its name follows from what has turned, so that it is told once even when the operator dies
+        before the status says so.
+        """
         meta, now = event.about["metadata"], time.time()
+        before = (event.about.get("status") or {}).get("conditions")
+        turned = digest([meta["uid"], event.reason, event.message, before])
         obj = {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{meta['name']}.{time.time_ns():x}",
+                "name": f"{meta['name']}.{turned}",
                 "namespace": meta["namespace"],
             },
             "involvedObject": {
@@ -132,7 +140,8 @@ class Actor:
         try:
             await self._api.create(EVENTS, obj)
         except ApiError as error:
-            log.warning("an Event was not written: %s", error)
+            if error.status != 409:
+                log.warning("an Event was not written: %s", error)
 
     async def token_of(self, pipeline: Key) -> str | None:
         """The bearer token of the pipeline's control API; None where there is no Secret."""

@@ -234,5 +234,7 @@ class Observed:
     nodes: tuple[Node, ...] | None = None
     """None: the operator may not read nodes."""
     head: HeadStatus | None = None
+    head_unasked: bool = False
+    """There is a head, and this operator has not had the time to ask it."""
     prompt_maps: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
     """Data of the ConfigMaps that prompts stand in; None for one that does not exist."""

@@ -40,6 +40,8 @@ class Heads:
         self._followed: dict[Key, float] = {}
         """When each is due to be asked (monotonic)."""
         self._said: dict[Key, HeadStatus] = {}
+        self._asked: set[Key] = set()
+        """Whose head has been asked at least once, whether or not it answered."""
         self._tokens: dict[Key, str] = {}
         self._complained: dict[Key, float] = {}
 
@@ -49,13 +51,17 @@ class Heads:
         else:
             self._followed.pop(key, None)
 
-    def ask_soon(self, key: Key) -> None:
-        if key in self._followed:
-            self._followed[key] = time.monotonic()
+    async def ask_now(self, key: Key) -> None:
+        await self._ask(key, asyncio.Semaphore())
+
+    def is_unasked(self, key: Key) -> bool:
+        """There is a head that has not been asked yet, as after the operator's own start."""
+        return key not in self._asked and self.pod_of(key) is not None
 
     def forget(self, key: Key) -> None:
         self._followed.pop(key, None)
         self._said.pop(key, None)
+        self._asked.discard(key)
         self._tokens.pop(key, None)
         self._complained.pop(key, None)
 
@@ -93,10 +99,17 @@ class Heads:
             await asyncio.sleep(max(0.0, started + 1.0 - time.monotonic()))
 
     async def _ask(self, key: Key, limit: asyncio.Semaphore) -> None:
+        first = key not in self._asked
+        await self._hear(key, limit)
+        if first and key in self._asked and key not in self._said:
+            self._changed(key)  # that it does not answer is a word, too
+
+    async def _hear(self, key: Key, limit: asyncio.Semaphore) -> None:
         async with limit:
             pod = self.pod_of(key)
             if pod is None:
                 return
+            self._asked.add(key)
             try:
                 token = await self.token_of(key)
                 if token is None:

@@ -93,9 +93,11 @@ class Reconciler:
         await self._actor.report(again[0], seen.pipeline, pools)
         self._heads.follow(key, decision.polls)
         if decision.hand_plan:
-            await self._hand_plan(key, seen, decision.hand_plan)
-        due = [t for t in (decision.again_in, again[1], self._prompt_check(seen)) if t is not None]
-        return min(due, default=None)
+            await self._hand_plan(key, seen, decision.hand_plan, decision.plan_generation)
+        # One step at a time, and the echo of one's own write is no news: look what is next.
+        stepped = REPORT_SECONDS if decision.replace is not None else None
+        due = (decision.again_in, again[1], self._prompt_check(seen), stepped)
+        return min((t for t in due if t is not None), default=None)
 
     def forget(self, key: Key) -> None:
         """The pipeline is gone."""
@@ -121,6 +123,7 @@ class Reconciler:
             pods=tuple(store.pods.of(key)),
             nodes=tuple(store.nodes.values()) if self._settings.watch_nodes else None,
             head=self._heads.status_of(key),
+            head_unasked=self._heads.is_unasked(key),
             prompt_maps=await self._prompt_maps(key[0], pipeline),
         )
 
@@ -163,7 +166,7 @@ class Reconciler:
         self._counters_written[key] = now
         return decision, None
 
-    async def _hand_plan(self, key: Key, seen: Observed, plan: str) -> None:
+    async def _hand_plan(self, key: Key, seen: Observed, plan: str, generation: int) -> None:
         head = self._heads.pod_of(key)
         token = await self._heads.token_of(key)
         if head is None or token is None:
@@ -172,11 +175,16 @@ class Reconciler:
             await self._client.put_plan(head, token, plan)
         except HeadError as error:
             if error.status in (400, 422):
+                await self._heads.ask_now(key)
+                said = self._heads.status_of(key)
+                if said is not None and said.plan_generation >= generation:
+                    return  # it has it from an earlier try, whose answer was lost
                 decision = _stalled(seen, "PlanRefused", str(error))
                 await self._actor.report(decision, seen.pipeline, {})
                 return
             raise
-        self._heads.ask_soon(key)
+        # Else what comes next would still go by what it said before, and hand it out once more.
+        await self._heads.ask_now(key)
 
 
 def _prompt_map_names(pipeline: Object) -> list[str]:

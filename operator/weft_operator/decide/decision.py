@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from weft_api.pipeline import SyntheticPipeline
@@ -58,6 +58,8 @@ class Decision:
     delete_pods: tuple[Pod, ...] = ()
     hand_plan: str = ""
     """The Plan's JSON for the running head."""
+    plan_generation: int = 0
+    """Of the Plan that is out, or goes out now."""
     status: Object | None = None
     pool_statuses: Mapping[str, Object] = field(default_factory=dict)
     events: tuple[Announcement, ...] = ()
@@ -218,11 +220,15 @@ class _Run:
         decision = Decision(
             **writes,
             hand_plan=self.made.text if hand else "",
+            plan_generation=plan.generation,
             pool_statuses=pool_statuses,
             memories=memories,
             again_in=way.remove_in,
             polls=seen.cluster is not None and way.wish in ("run", "keep"),
         )
+        if seen.head_unasked and seen.pipeline.get("status"):
+            # An operator that has just started knows less than what its predecessor reported.
+            return replace(decision, pool_statuses={})
         return _with_status(seen, decision, status, events)
 
     def _finished(self, head: HeadStatus | None, generation: int) -> bool:
