@@ -10,6 +10,10 @@ SUBDOMAIN = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 TARGET = r"^(\$accept|\$reject|[a-z]([-a-z0-9]*[a-z0-9])?)$"
 PYTHON_PATH = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 DATA_KEY = r"^[-._a-zA-Z0-9]+$"
+SCOPE = r"^(\$source|[a-z]([-a-z0-9]*[a-z0-9])?)$"
+ENTITY = r"^[A-Z][A-Z0-9_]*$"
+LANGUAGE = r"^[a-z][a-z]$"
+COUNTRY = r"^[A-Z][A-Z]$"
 TOOL = r"^[a-zA-Z0-9_-]+$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 URL = r"^https?://[^ ]+$"
@@ -26,6 +30,10 @@ IN_WORDS = {
     TARGET: "be a step's name, $accept or $reject",
     PYTHON_PATH: "be a package and a name in it, with a colon between them",
     DATA_KEY: "be letters, digits, -, _ and .",
+    SCOPE: "be a step's name or $source",
+    ENTITY: "be an entity's name as Presidio writes it: capitals, digits and _",
+    LANGUAGE: "be two small letters, as in ISO 639-1",
+    COUNTRY: "be two capitals, as in ISO 3166-1",
     TOOL: "be letters, digits, - and _ (as models' interfaces ask)",
     VARIABLE: "be letters, digits and _, with no digit first",
     URL: "begin with http:// or https:// and have no spaces",

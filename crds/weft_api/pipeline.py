@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from weft_api.base import FREE_OBJECT, Model, Rule, keyed_by
 from weft_api.flow import FlowSpec
+from weft_api.governance import GovernanceRule
 from weft_api.kubernetes import PodFields
 from weft_api.mcp import Mcp
 from weft_api.meta import Resource
@@ -222,6 +223,15 @@ class PipelineSpec(Model):
         default_factory=list,
         description="Tools that dialogues may call.",
         examples=[[{"name": "lookup_order", "description": "Looks an order up.", "simulated": {}}]],
+        json_schema_extra=keyed_by("name"),
+    )
+    governance: Annotated[list[GovernanceRule], Field(max_length=64)] = Field(
+        default_factory=list,
+        description="Rules that every agent holds new text against before it leaves the agent, in "
+        "this order. Live.",
+        examples=[
+            [{"name": "personal-data", "action": "redact", "pii": {"entities": ["EMAIL_ADDRESS"]}}]
+        ],
         json_schema_extra=keyed_by("name"),
     )
     delivery: DeliverySpec = Field(

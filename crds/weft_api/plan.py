@@ -14,6 +14,7 @@ from weft_api.base import Model
 from weft_api.engine import ApiKeyRef, Engine
 from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
+from weft_api.governance import GovernanceRule
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
 from weft_api.pool import ROLLED, AgentPool, Gpu
 from weft_api.rollout import RolloutSpec
@@ -100,6 +101,7 @@ class Plan(Model):
     flow: Flow
     prompts: list[Prompt]
     tools: list[Tool]
+    governance: list[GovernanceRule] = Field(default_factory=list)
     delivery: Delivery
     rollout: RolloutSpec = RolloutSpec()
     seed: Annotated[int, Field(ge=0)]
@@ -167,6 +169,7 @@ def compile_plan(
         ),
         prompts=[_prompt(prompt, texts) for prompt in spec.prompts],
         tools=spec.tools,
+        governance=spec.governance,
         delivery=_delivery(spec.delivery),
         rollout=spec.rollout,
         seed=spec.seed,

@@ -10,6 +10,7 @@ from weft_api.pool import AgentPool
 from weft_api.validation.bounds import bound_faults
 from weft_api.validation.conditions import condition_faults
 from weft_api.validation.flow import flow_faults
+from weft_api.validation.governance import governance_faults
 from weft_api.validation.known import Known
 from weft_api.validation.pools import pool_faults
 from weft_api.validation.references import reference_faults
@@ -34,6 +35,7 @@ def faults(
         *condition_faults(pipeline, pools, known),
         *reference_faults(pipeline, pools, known, prompt_texts or {}),
         *pool_faults(pipeline, pools),
+        *governance_faults(pipeline, known),
     ]
     found = exact + [
         fault

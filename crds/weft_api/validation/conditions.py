@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from weft_api.errors import ManifestError
 from weft_api.expressions import problem_of
 from weft_api.flow import ROW_NAMES
+from weft_api.governance import TAGS, tags
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
 from weft_api.validation.known import Known
@@ -23,6 +24,8 @@ def condition_faults(
         if problem := problem_of(spec.source.priority, gives=int, known=names):
             yield pipeline.fault(("spec", "source", "priority"), problem.problem, problem.fix)
     names = _names_of_rows(pools, known)
+    if names is not None and tags(spec.governance):
+        names |= {TAGS}
     for at, step in enumerate(spec.flow.steps):
         for n, edge in enumerate(step.next):
             if edge.when is not None and (problem := problem_of(edge.when, known=names)):
