@@ -12,6 +12,7 @@ from weft.agent import Agent
 from weft.context import Context
 from weft.engines.base import Engine, EngineDead, EngineError
 from weft.flow.graph import FlowError, Graph
+from weft.governance.make import check_rules, gate_of
 from weft.loading import agent_class, check_config
 from weft.prompts.render import PromptError, Prompts
 from weft.protocol.message import DEAD, ENDS, REJECT, Message
@@ -21,6 +22,7 @@ from weft.tools.make import make_tools
 from weft_api.plan import Plan
 
 if TYPE_CHECKING:
+    from weft.governance.gate import Gate, Ruling
     from weft.tools.mcp import Sessions
 
 BACKOFF = (0.5, 30.0)
@@ -75,14 +77,18 @@ class Hops:
         self._tools = make_tools(plan.tools, self._prompts)
         self._sessions = _sessions(plan, agent)
         self._unjoined = self._sessions is not None
+        self._gate: Gate | None = gate_of(plan, pool)
+        if self._gate is not None:
+            self._tools = self._gate.guarded(self._tools)
         self._max_attempts = plan.delivery.max_attempts
         self._max_hops = plan.flow.max_hops
 
     @staticmethod
     def check(plan: Plan) -> None:
-        """Raises the error of the first condition, prompt or tool that does not compile."""
+        """Raises the error of the first condition, prompt, tool or rule that does not compile."""
         Graph(plan.flow)
         make_tools(plan.tools, Prompts(plan.prompts))
+        check_rules(plan.governance)
 
     async def close(self) -> None:
         """Let go of the tools; no row is in hand any more."""
@@ -90,6 +96,8 @@ class Hops:
             await tool.close()
         if self._sessions is not None:
             await self._sessions.close()
+        if self._gate is not None:
+            self._gate.close()
 
     async def handle(self, message: Message) -> Passed | Again:
         """Give the row to the agent once. Raises `EngineDead` only: not the row's fault."""
@@ -112,10 +120,17 @@ class Hops:
             logger=log,
         )
         reason = ""
+        ruling: Ruling | None = None
         try:
             returned = await self.agent.handle(row, ctx)
-            to = self._graph.next_step(self._step, row, returned)
-            body = encode_row(row)
+            ctx.locate(row)
+            if self._gate is not None:
+                ruling = await self._gate.check(message.body, row, ctx.tool_traces, ctx.notes)
+            if ruling is not None and ruling.end:
+                to, body, reason = ruling.end, message.body, ruling.reason
+            else:
+                to = self._graph.next_step(self._step, row, returned)
+                body = encode_row(row)
         except EngineDead:
             raise
         except Exception as error:
@@ -124,8 +139,9 @@ class Hops:
                 return verdict
             to, body, reason = DEAD, message.body, verdict
         else:
-            ctx.locate(row)
-            if to == REJECT:
+            if reason:
+                pass  # A rule has ended the row.
+            elif to == REJECT:
                 reason = str(row.get("reason") or "")
             elif to not in ENDS and message.hop + 1 >= self._max_hops:
                 to = DEAD
@@ -133,7 +149,9 @@ class Hops:
                     f"step {self._step}: flow.maxHops {self._max_hops} reached and the row would "
                     "go on; break the loop in the flow, or raise maxHops"
                 )
-        models, tools = ctx.model_calls, ctx.tool_traces
+        models, tools, notes = ctx.model_calls, ctx.tool_traces, ctx.notes
+        if ruling is not None:
+            tools, notes = ruling.records(tools, notes)
         segment = Segment(
             self._step,
             self._identity.pool,
@@ -147,13 +165,14 @@ class Hops:
             time.perf_counter() - clock,
             models,
             tools,
-            ctx.notes,
+            notes,
             [
                 name
                 for name, value in row.data.items()
                 if name not in before or before[name] is not value
             ],
             self.generation,
+            ruling.verdicts if ruling is not None else [],
         )
         return Passed(
             to,
@@ -175,7 +194,7 @@ class Hops:
             return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
         if not self._unjoined:
             return None  # Another row has waited for the same.
-        self._tools = tools
+        self._tools = tools if self._gate is None else self._gate.guarded(tools)
         self._unjoined = False
         return None
 
@@ -208,6 +227,11 @@ class Hops:
         """Another attempt, or the reason why the row is dead."""
         attempt = message.attempts + 1
         told = " ".join(str(error).split())[:2000]
+        if self._gate is not None and (cleaned := self._gate.clean(told)) != told:
+            # Nor may it stand in the log: the traceback quotes it as well.
+            told, withheld = cleaned, True
+        else:
+            withheld = False
         transient = isinstance(error, EngineError) and error.transient
         hopeless = isinstance(error, FlowError | PromptError) or (
             isinstance(error, EngineError) and not transient
@@ -223,7 +247,7 @@ class Hops:
                 attempt,
                 allowed,
                 reason,
-                exc_info=attempt == 1,
+                exc_info=attempt == 1 and not withheld,
             )
         if hopeless or attempt >= allowed:
             return f"{reason} (attempt {attempt} of {attempt if hopeless else allowed})"
