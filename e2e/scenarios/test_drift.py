@@ -13,7 +13,10 @@ ROWS = 240
 
 def test_a_run_survives_the_loss_of_pods_and_edits_by_hand(space: Space) -> None:
     ids = pipelines.write_source(space.folder, ROWS)
-    space.kube.apply(pipelines.pipeline(), pipelines.pool(rows_per_second=2, replicas=2))
+    # Slow until all has been done to it: how long pods take to come is the machine's affair.
+    pool = pipelines.pool(rows_per_second=2, replicas=2)
+    slow = {**pool, "spec": {**pool["spec"], "concurrency": 1}}
+    space.kube.apply(pipelines.pipeline(), slow)
 
     space.wait_rows("talk", 10)
     agent = space.pods(role="agent")[0]["metadata"]["name"]
@@ -39,9 +42,10 @@ def test_a_run_survives_the_loss_of_pods_and_edits_by_hand(space: Space) -> None
     _agents_are_back(space, 2)
 
     before = len(space.dataset().rows)
-    assert before < ROWS, "the run was over before its head was deleted"
+    assert before < ROWS / 2, "the run was nearly over before its head was deleted"
     head = space.pods(role="head")[0]["metadata"]["name"]
     space.kube.delete("pod", head, "--grace-period=0", "--force")
+    space.kube.apply(pool)
     status = space.wait_phase("talk", "Succeeded", 300)
 
     space.dataset().assert_exactly(ids)
