@@ -7,10 +7,13 @@ compact (arrays, not maps) and the codecs below are the only place that knows it
 from __future__ import annotations
 
 from collections.abc import Collection
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
+
+from weft.segment import Verdict
 
 
 class ToolCall(msgspec.Struct, array_like=True, gc=False):
@@ -33,6 +36,16 @@ class ChatMessage(msgspec.Struct, array_like=True, gc=False):
     name: str | None = None
 
 
+class Origin(msgspec.Struct, array_like=True, gc=False):
+    """What the source's gate has found in a row, where it has found something."""
+
+    digest: str
+    """`source_digest` of the columns as the source gave them."""
+    checked: float
+    """When, in Unix time."""
+    verdicts: list[Verdict]
+
+
 class Row(msgspec.Struct, array_like=True):
     """What an agent gets and changes.
 
@@ -47,6 +60,8 @@ class Row(msgspec.Struct, array_like=True):
     messages: list[ChatMessage] = []
     tools: list[dict[str, Any]] = []
     """Definitions (OpenAI `tools` form) of the tools that this dialogue was offered."""
+    origin: Origin | None = None
+    """Not for agents: it goes with the row to its writer."""
 
     def __getitem__(self, name: str) -> Any:
         if name in self.data:
@@ -107,6 +122,18 @@ class Row(msgspec.Struct, array_like=True):
 
 VIEW_NAMES = frozenset({"id", "messages", "tool_calls"})
 """What `Row.view` has besides the source's columns and the agents' fields."""
+
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+def source_digest(columns: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a source row's columns as JSON with sorted names and no white space, so that
+    whoever has the source can compute it."""
+    return sha256(_canonical(columns)).hexdigest()
+
+
+REJECTED_ANSWERS = "rejected_answers"
+"""Field with the answers that were not kept; `weft.builtin.candidates` says what is in it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Row)

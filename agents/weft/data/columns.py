@@ -18,8 +18,9 @@ import pyarrow as pa
 from msgspec.structs import astuple
 
 from weft.protocol.writer import Finished
-from weft.row import ChatMessage, Row, ToolCall, decode_row
+from weft.row import ChatMessage, Origin, Row, ToolCall, decode_row
 from weft.segment import ModelCall, Segment, ToolTrace, Verdict, decode_segment
+from weft_api.governance import SOURCE
 
 STATUSES = ("accepted", "rejected", "dead")
 
@@ -128,7 +129,10 @@ def chunks(rows: Sequence[Finished], limit: int = CHUNK_BYTES) -> Iterator[list[
 def to_batch(rows: Sequence[Finished], committed: datetime) -> pa.RecordBatch:
     """One batch of `FILE_SCHEMA`. Raises msgspec's and Arrow's errors for a damaged row."""
     bodies = [decode_row(row.body) for row in rows]
-    traces = [[decode_segment(segment) for segment in row.segments] for row in rows]
+    traces = [
+        _trace(row, body.origin, [decode_segment(segment) for segment in row.segments])
+        for row, body in zip(rows, bodies, strict=True)
+    ]
     prompt_tokens, completion_tokens = _tokens(traces)
     columns = [
         _ints([row.row for row in rows]),
@@ -146,6 +150,27 @@ def to_batch(rows: Sequence[Finished], committed: datetime) -> pa.RecordBatch:
         pa.array([committed] * len(rows), FILE_SCHEMA.field("committed").type),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=FILE_SCHEMA)
+
+
+def _trace(row: Finished, origin: Origin | None, segments: list[Segment]) -> list[Segment]:
+    """The row's segments, and before them what the source's gate has found."""
+    if origin is None:
+        return segments
+    at_source = Segment(
+        SOURCE,
+        "",
+        "",
+        "",
+        "",
+        row.epoch,
+        0,
+        -1,
+        origin.checked,
+        0.0,
+        notes={"digest": origin.digest},
+        verdicts=origin.verdicts,
+    )
+    return [at_source, *segments]
 
 
 def salvage(rows: Sequence[Finished], committed: datetime) -> None:

@@ -10,6 +10,7 @@ from weft_api.plan import Plan, PoolPlan
 
 if TYPE_CHECKING:
     from weft.governance.gate import Gate
+    from weft.governance.source import SourceGate
 
 
 def gate_of(plan: Plan, pool: PoolPlan) -> Gate | None:
@@ -19,6 +20,16 @@ def gate_of(plan: Plan, pool: PoolPlan) -> Gate | None:
     from weft.governance.gate import Gate  # A plan without rules does not pay for their libraries.
 
     gate = Gate(plan.governance, pool.step, tokenizer=_tokenizer(pool))
+    return None if gate.is_open else gate
+
+
+def source_gate_of(plan: Plan) -> SourceGate | None:
+    """The gate of the plan's source; None where no rule is about it. Raises `LoadError`."""
+    if not plan.governance:
+        return None
+    from weft.governance.source import SourceGate
+
+    gate = SourceGate(plan.governance)
     return None if gate.is_open else gate
 
 

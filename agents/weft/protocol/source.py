@@ -113,6 +113,11 @@ class SourceNode(Node):
     def load(self) -> int:
         return 0
 
+    @property
+    def adopting(self) -> bool:
+        """It does not know yet what an earlier source has on its way."""
+        return self._adopting
+
     # issuing
 
     def room(self) -> bool:
@@ -123,6 +128,19 @@ class SourceNode(Node):
             and len(self.arrived) < self.max_uncommitted
             and (self.bytes < self.max_bytes or not self.outstanding)
         )
+
+    def needed(self, row: int, target: int | None, accepted: int) -> bool:
+        """Whether the row may be begun, where `target` accepted rows are wanted and `accepted` are
+        known to be committed.
+
+        Never are more rows on their way than may be accepted, so never are more accepted than are
+        wanted. This holds though sources die and come twice, as long as each begins rows in the
+        same order: what another one has begun comes first then, and is counted before any row is
+        begun that it has not; and rows that were rejected stay so.
+        """
+        if target is None or row in self.outstanding:
+            return True
+        return accepted + len(self.outstanding) < target
 
     def issue(
         self, row: int, body: bytes, now: float, *, priority: int = 0, deadline: float = 0.0
@@ -136,9 +154,9 @@ class SourceNode(Node):
             now,
         )
 
-    def bury(self, row: int, body: bytes, reason: str, now: float) -> None:
-        """A row that cannot even start goes straight to its writer as dead."""
-        self._begin(row, Outstanding(body, self._epoch, now, to=DEAD, reason=reason), now)
+    def bury(self, row: int, body: bytes, reason: str, now: float, *, to: str = DEAD) -> None:
+        """A row that is not even to start goes straight to its writer, as dead or rejected."""
+        self._begin(row, Outstanding(body, self._epoch, now, to=to, reason=reason), now)
 
     def adopt(self, now: float) -> None:
         """A new source among living agents: ask what is on its way before issuing anything."""

@@ -8,13 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from weft.data.source import SourceRow, read
 from weft.flow.conditions import ConditionError, Priority
+from weft.governance.make import source_gate_of
 from weft.protocol.committed import CommittedRows
 from weft.protocol.source import SourceNode
 from weft.row import Row, encode_row
 from weft_api.plan import Plan
+
+if TYPE_CHECKING:
+    from weft.governance.source import Admitted, SourceGate
 
 CHUNK = 256
 """Rows read at once; as many wait in memory besides those in flight."""
@@ -41,6 +46,7 @@ class Feed:
         self._room = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._priority: Priority | None = None
+        self._gate: SourceGate | None = None
         self.update(plan)
         self.read = 0
         """Rows of the source seen so far, done ones included."""
@@ -52,6 +58,7 @@ class Feed:
         """Issue by this plan from now on. Its source is the same."""
         self._plan = plan
         self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
+        self._gate = source_gate_of(plan)
         self._room.set()
 
     def room(self) -> None:
@@ -64,10 +71,10 @@ class Feed:
         source = self._plan.source
         rows = islice(read(source, self._options), source.limit)
         while True:
-            chunk = await loop.run_in_executor(self._thread, _take, rows)
+            chunk = await loop.run_in_executor(self._thread, self._take, rows)
             if not chunk:
                 break
-            for row in chunk:
+            for row, admitted in chunk:
                 self.read += 1
                 if row.ordinal in self._done:
                     continue
@@ -75,7 +82,7 @@ class Feed:
                     self._room.clear()
                     self._on_issue()
                     await self._room.wait()
-                self._issue(row)
+                self._issue(row, admitted)
             self._on_issue()
             await asyncio.sleep(0)
         self.exhausted = True
@@ -84,8 +91,16 @@ class Feed:
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _issue(self, source_row: SourceRow) -> None:
-        row = Row(source_row.id, source_row.columns)
+    def _take(self, rows: Iterator[SourceRow]) -> list[tuple[SourceRow, Admitted | None]]:
+        """The next rows, held against the rules where there are any. In the source's thread."""
+        gate, done = self._gate, self._done
+        return [
+            (row, gate.admit(row) if gate is not None and row.ordinal not in done else None)
+            for row in islice(rows, CHUNK)
+        ]
+
+    def _issue(self, source_row: SourceRow, admitted: Admitted | None) -> None:
+        row = admitted.row if admitted else Row(source_row.id, source_row.columns)
         now = time.monotonic()
         error = source_row.error
         priority = 0
@@ -95,11 +110,9 @@ class Feed:
             except ConditionError as failed:
                 error = f"source.priority: {failed}"
         body = encode_row(row)
-        if error:
+        if admitted is not None and admitted.end:
+            self._node.bury(source_row.ordinal, body, admitted.reason, now, to=admitted.end)
+        elif error:
             self._node.bury(source_row.ordinal, body, error, now)
         else:
             self._node.issue(source_row.ordinal, body, now, priority=priority)
-
-
-def _take(rows: Iterator[SourceRow]) -> list[SourceRow]:
-    return list(islice(rows, CHUNK))
