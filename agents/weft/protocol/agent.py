@@ -12,11 +12,14 @@ from weft.protocol.message import (
     CensusAsk,
     Control,
     Done,
+    InHand,
     Message,
     SegmentItem,
 )
 from weft.protocol.node import Node
 from weft.protocol.outbox import Parent, Retained
+from weft.protocol.quarantine import SUSPECT, Quarantine
+from weft.protocol.view import View
 
 FENCE_ROWS = 16_384
 """Rows remembered by the fence: well above the rows in flight that a source admits by default."""
@@ -35,21 +38,31 @@ class AgentNode(Node):
         step: str,
         seed: int = 0,
         fence_rows: int = FENCE_ROWS,
-        max_crashes: int = 8,
+        max_crashes: int = 4,
     ) -> None:
         super().__init__(incarnation, seed=seed)
         self.step = step
         self.inbox = Inbox()
+        self.quarantine = Quarantine()
         self.fence = Fence(fence_rows)
         self.in_work: dict[Work, None] = {}
         """A set that keeps its order, so that equal runs are equal."""
         self.max_crashes = max_crashes
 
     def load(self) -> int:
-        return len(self.inbox) + len(self.in_work)
+        return len(self.inbox) + len(self.in_work) + len(self.quarantine)
+
+    def ready(self) -> bool:
+        """Whether `take` may have something (it may have to be asked to get on)."""
+        suspects = self.quarantine
+        if not suspects:
+            return len(self.inbox) > 0
+        return not self.in_work or suspects.take(self.in_work) is not None
 
     def take(self, now: float) -> Work | None:
         """The most urgent message that is still worth doing, or None."""
+        if self.quarantine:
+            return self._take_suspect()
         while (work := self.inbox.pop()) is not None:
             message = work.message
             if self.fence.passed(message.row, work.tag):
@@ -74,7 +87,7 @@ class AgentNode(Node):
         pins: Mapping[str, str] | None = None,
     ) -> None:
         """The hop is done: the row goes on to `to` with this body, the segment to its writer."""
-        self.in_work.pop(work, None)
+        self._put_down(work)
         message = work.message
         if self.fenced_off:
             return
@@ -114,20 +127,20 @@ class AgentNode(Node):
 
     def lose(self, work: Work) -> None:
         """The row's body has died with its holder: nobody has it, as a census will find."""
-        self.in_work.pop(work, None)
+        self._put_down(work)
         self._drop(work)
 
     def retry(self, work: Work) -> None:
         """The hop failed and is worth another attempt here."""
-        self.in_work.pop(work, None)
+        self._put_down(work)
         work.message.attempts += 1
-        self.inbox.push(work)
+        self._queue(work)
 
     def hand_back(self, now: float) -> None:
         """Leaving: what has not been begun goes to another instance of the step, if any, now and
         from now on."""
         self._avoid.add(self.incarnation)
-        works = self.inbox.works()
+        works = self.inbox.works() + self.quarantine.waiting()
         self.inbox = Inbox()
         for work in works:
             message = work.message
@@ -137,7 +150,7 @@ class AgentNode(Node):
             target = self._target_of(message)
             # A part is dropped by its holder once the message has been passed on: stay with it.
             if target in (0, self.incarnation) or message.part is not None:
-                self.inbox.push(work)
+                self._queue(work)
             else:
                 # Above our own fence, should it come back here.
                 message.fork += 1
@@ -149,6 +162,7 @@ class AgentNode(Node):
         can be long on its way; should the writer die as well, the row is issued again.)"""
         return not (
             len(self.inbox)
+            or self.quarantine
             or self.in_work
             or self.outbox.messages
             or any(not kept.target for kept in self.outbox.segments.values())
@@ -158,7 +172,7 @@ class AgentNode(Node):
     def held(self) -> dict[int, int]:
         """Row -> epoch of all that this process holds in any way."""
         held = {work.message.row: work.message.epoch for work in self.in_work}
-        for work in self.inbox.works():
+        for work in (*self.inbox.works(), *self.quarantine.works()):
             held[work.message.row] = work.message.epoch
         for kept in self.outbox.messages.values():
             held[kept.message.row] = kept.message.epoch
@@ -183,9 +197,60 @@ class AgentNode(Node):
         copy until the row has moved on."""
         tag = message.tag
         if self.fence.admit(message.row, tag):
-            self.inbox.push(Work(message, parent, tag))
+            self._queue(Work(message, parent, tag))
         elif parent is not None:
             self._free(parent)
+
+    def apply_view(self, view: View, now: float) -> None:
+        super().apply_view(view, now)
+        self.quarantine.known(self._has_no_holder)
+
+    def _queue(self, work: Work) -> None:
+        if SUSPECT <= work.message.crashes <= self.max_crashes:
+            self.quarantine.add(work)
+        else:
+            self.inbox.push(work)
+
+    def _put_down(self, work: Work) -> None:
+        self.in_work.pop(work, None)
+        if self.quarantine and self.quarantine.done(work):
+            self._tell_holder(work, in_hand=False)
+
+    def _take_suspect(self) -> Work | None:
+        """One whose holder knows; nothing else is handed out until all suspects are done."""
+        suspects = self.quarantine
+        if not self.in_work:
+            self._next_suspects()
+        work = suspects.take(self.in_work)
+        if work is not None:
+            self.in_work[work] = None
+        return work
+
+    def _next_suspects(self) -> None:
+        suspects = self.quarantine
+        for work in suspects.begin():
+            self._tell_holder(work, in_hand=True)
+            if self.fence.passed(work.message.row, work.tag):
+                self._put_down(work)
+                self._drop(work)
+
+    def _tell_holder(self, work: Work, *, in_hand: bool) -> None:
+        link = None if work.parent is None else self.links.get(work.parent.sender)
+        if link is None or work.parent is None:
+            self.quarantine.known(lambda one: one is work)
+        else:
+            link.send_control(InHand(work.parent.ref, in_hand))
+            self._dirty[work.parent.sender] = link
+
+    def _has_no_holder(self, work: Work) -> bool:
+        return work.parent is None or self.view.is_dead(work.parent.sender)
+
+    def _holder_knows(self, holder: int, ref: int) -> None:
+        self.quarantine.known(
+            lambda work: (
+                work.parent is not None and (work.parent.sender, work.parent.ref) == (holder, ref)
+            )
+        )
 
     def _drop(self, work: Work) -> None:
         """Another lineage of the row is further on."""
@@ -195,7 +260,7 @@ class AgentNode(Node):
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         tag = message.tag
         if self.fence.admit(message.row, tag):
-            self.inbox.push(Work(message, Parent(peer, message.ref), tag))
+            self._queue(Work(message, Parent(peer, message.ref), tag))
         else:
             self._settle(peer, message.ref)
 

@@ -106,7 +106,14 @@ class CensusAnswer(msgspec.Struct, array_like=True, tag="answer"):
     done: list[Done]
 
 
-Control = CensusAsk | CensusAnswer
+class InHand(msgspec.Struct, array_like=True, tag="hand"):
+    """To the sender of a message that processes have died with: whether it is being handled."""
+
+    ref: int
+    now: bool
+
+
+Control = CensusAsk | CensusAnswer | InHand
 
 
 class Frame(msgspec.Struct, array_like=True, omit_defaults=True):

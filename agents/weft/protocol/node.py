@@ -13,8 +13,19 @@ from copy import copy
 from typing import Protocol
 
 from weft.protocol.link import Link
-from weft.protocol.message import ENDS, FORK_STEP, Control, Done, Frame, Message, Part, SegmentItem
+from weft.protocol.message import (
+    ENDS,
+    FORK_STEP,
+    Control,
+    Done,
+    Frame,
+    InHand,
+    Message,
+    Part,
+    SegmentItem,
+)
 from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
+from weft.protocol.quarantine import SUSPECT
 from weft.protocol.router import choose
 from weft.protocol.view import EMPTY_VIEW, View, partition_of
 
@@ -96,7 +107,10 @@ class Node:
         for done in frame.done:
             self._take_done(done, now)
         for control in frame.control:
-            self._take_control(peer, control, now)
+            if not isinstance(control, InHand):
+                self._take_control(peer, control, now)
+            elif (there := self.outbox.messages.get(control.ref)) is not None:
+                there.in_hand = control.now
 
     def outgoing(self, now: float) -> Iterator[tuple[int, Frame]]:
         """Frames to put on the wire now, as (peer, frame)."""
@@ -172,7 +186,7 @@ class Node:
                 message.fork += max(1, FORK_STEP - message.hop)
                 # Not only what was acknowledged: a row may kill before the acknowledgement is out.
                 if crashed and kept.message.ref not in unsent:
-                    message.crashes += 1
+                    message.crashes += message.crashes < SUSPECT or kept.in_hand
                 self.outbox.renumber(kept, message)
 
     def _send_waiting(self, now: float) -> None:
@@ -264,6 +278,9 @@ class Node:
             if segment is not None and segment.parent is not None and segment.target == peer:
                 self._free(segment.parent)
                 segment.parent = None
+        for control in frame.control:
+            if isinstance(control, InHand):
+                self._holder_knows(peer, control.ref)
 
     def _link(self, peer: int, now: float) -> Link:
         link = self.links.get(peer)
@@ -272,6 +289,9 @@ class Node:
         return link
 
     # what the roles answer for
+
+    def _holder_knows(self, holder: int, ref: int) -> None:
+        """The holder of a copy has been told by `InHand`."""
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         raise NotImplementedError

@@ -31,6 +31,8 @@ class Retained(msgspec.Struct, gc=False, eq=False):
     target: int = 0
     """Incarnation it was sent to; 0 while nobody serves its step."""
     accepted: bool = False
+    in_hand: bool = False
+    """The receiver has said that it is handling it (`quarantine`)."""
 
 
 class RetainedSegment(msgspec.Struct, gc=False, eq=False):
@@ -74,7 +76,7 @@ class Outbox:
         del self.messages[kept.message.ref]
         message.ref = self.number()
         kept.message = message
-        kept.accepted = False
+        kept.accepted = kept.in_hand = False
         kept.target = 0
         self.messages[message.ref] = kept
 

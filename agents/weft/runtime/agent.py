@@ -206,8 +206,8 @@ class AgentProcess(Process):
         counts = self._counts
         counts.state = "draining" if self._draining else "serving" if self.ready else "starting"
         node = self._node
-        counts.inbox = len(node.inbox) if node else 0
         counts.in_flight = len(node.in_work) if node else 0
+        counts.inbox = node.load() - counts.in_flight if node else 0
         counts.inbox = node.load() - counts.in_flight if node else 0
         engine = self._engine.trouble if self._engine else ""
         counts.trouble = self.refused or engine or self._trouble
@@ -231,7 +231,7 @@ class AgentProcess(Process):
         node = self._node
         if node is None:
             return
-        while self._idle and len(node.inbox):
+        while self._idle and node.ready():
             future = self._idle.pop()
             if not future.done():
                 future.set_result(None)
@@ -260,11 +260,13 @@ class AgentProcess(Process):
         while self._node is node:
             work = node.take(time.monotonic())
             if work is None:
+                if node.quarantine and self._mesh is not None:
+                    self._mesh.flush()  # Holders have to be told before a suspect is begun.
                 future: asyncio.Future[None] = loop.create_future()
                 self._idle.append(future)
                 await future
                 continue
-            if self._idle and not self._waking and len(node.inbox):
+            if self._idle and not self._waking and node.ready():
                 # Soon and not now: rows that are handled without waiting need no second worker.
                 self._waking = True
                 loop.call_soon(self._wake_next)

@@ -167,6 +167,22 @@ class _SendsToItself(AgentNode):
         Node._send(self, kept, target, now)
 
 
+# rows that kill
+
+
+class _BlamesAll:
+    def _take_back(self, kepts: Iterable[Retained], *, crashed: bool) -> None:
+        kepts = list(kepts)
+        for kept in kepts:
+            kept.in_hand = crashed
+        super()._take_back(kepts, crashed=crashed)  # type: ignore[misc]
+
+
+class _SuspectsAmongTheRest(AgentNode):
+    def _queue(self, work: Work) -> None:
+        self.inbox.push(work)
+
+
 # the census and the source
 
 
@@ -345,6 +361,12 @@ MUTANTS |= {
     "never asks": Mutant(Machines(source=_NeverAsks), "deaths", "lost"),
     "adopts nothing, and starts its epochs anew": Mutant(
         Machines(source=_AdoptsNothing), "head", MORE
+    ),
+    "a death is laid to all that a process had": Mutant(
+        _everywhere(_BlamesAll), "poison", "innocent"
+    ),
+    "suspects are handled among the rest": Mutant(
+        Machines(agent=_SuspectsAmongTheRest), "poison", ""
     ),
     "no bound": Mutant(Machines(source=_NoBound), "calm", "bound"),
     "done lost for ever": Mutant(Machines(writer=_DoneLost), "calm", ""),

@@ -117,7 +117,13 @@ class Oracle:
         twice = [row for row, count in counts.items() if count > 1]
         if twice:
             raise Broken(f"twice: rows {twice} are committed more than once")
-        if lost := set(world.rows) - set(counts):
+        target = self.schedule.target
+        accepted = sum(finished.status == "accepted" for finished in world.table.rows)
+        if target is not None and accepted > target:
+            raise Broken(f"target: {accepted} rows are accepted where {target} were wanted")
+        if target is not None and set(counts) != set(world.rows[: len(counts)]):
+            raise Broken("target: a row was begun before all that come before it")
+        if (lost := set(world.rows) - set(counts)) and accepted != target:
             raise Broken(f"lost: rows {sorted(lost)} have not ended{where(world, min(lost))}")
         if strange := set(counts) - set(world.rows):
             raise Broken(f"rows {sorted(strange)} are in the table and not in the source")
@@ -158,6 +164,11 @@ class Oracle:
         joined = [decode_hop(segment).mark for segment in finished.segments]
         if recorded != joined:
             raise Broken(f"segments: row {row} has {joined}, its hops left {recorded}")
+        if self.schedule.mix == "poison" and "died with this row" in finished.reason:
+            if row not in world.poisonous:
+                raise Broken(f"innocent: row {row} is dead: {finished.reason}")
+        elif self.schedule.mix == "poison" and row in world.poisonous and body.hops:
+            raise Broken(f"innocent: row {row} kills whoever handles it, and has gone on")
         if finished.status == "dead" and not finished.reason:
             raise Broken(f"story: row {row} is dead without a reason")
 
@@ -182,7 +193,7 @@ def leftovers(world: World) -> list[str]:
                     f"{name} has {link.queued()} items and {link.unacknowledged()} frames "
                     f"for {peer}"
                 )
-        if isinstance(node, AgentNode) and (len(node.inbox) or node.in_work):
+        if isinstance(node, AgentNode) and (len(node.inbox) or node.in_work or node.quarantine):
             left.append(f"{name} has {len(node.inbox)} messages and {len(node.in_work)} in work")
         if isinstance(node, SourceNode) and node.outstanding:
             left.append(f"{name} waits for row {next(iter(node.outstanding))}")

@@ -69,6 +69,7 @@ class Schedule(msgspec.Struct, frozen=True):
     max_bytes: int = 1 << 20
     fence_rows: int = 16_384
     max_crashes: int = 1000
+    """More than any schedule kills, but where rows are to die of it."""
     max_attempts: int = 3
     max_batch: int = 8
     interval: float = 0.2
@@ -82,6 +83,8 @@ class Schedule(msgspec.Struct, frozen=True):
     """Share of hops without a segment."""
     buried: float = 0.0
     """Share of rows that cannot even start."""
+    target: int | None = None
+    """Accepted rows that are wanted; None: all that come of the source."""
     poison: tuple[int, ...] = ()
     """Ordinals of rows that kill any process that handles them in the entry step."""
     unreachable: float = 15.0
@@ -119,6 +122,7 @@ MIXES = (
     "writers",
     "head",
     "change",
+    "poison",
     "all",
     "all",
 )
@@ -170,6 +174,16 @@ def generate(seed: int, mix: str | None = None) -> Schedule:
             duplication=rng.choice((0.0, 0.3)),
             faults=(fault,),
             calm=fault.at + fault.lasts,
+        )
+    if chosen == "poison":
+        # Nobody dies but of these rows, so nobody else may end dead for it.
+        return msgspec.structs.replace(
+            plain,
+            max_crashes=4,
+            max_rows=rng.choice((8, 100)),
+            buried=0.0,
+            duplication=rng.choice((0.0, 0.3)),
+            poison=tuple(rng.sample(range(rows), rng.choice((1, 1, 2, 3)))),
         )
     return _with_faults(plain, rng)
 
