@@ -40,6 +40,11 @@ class Command:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the command, of its session, and of its process group."""
+        return self._process.pid
+
     def roles(self) -> dict[str, list[int]]:
         """Process ids by role; those of Ray's other processes under ""."""
         found: dict[str, list[int]] = {}

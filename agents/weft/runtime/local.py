@@ -65,6 +65,7 @@ class LocalRun:
         self._head: Any = None
         self._head_run: Any = None
         self._runs: dict[Any, str] = {}
+        self._ray_is_gone = False
         self._actors: dict[str, Any] = {}
         self.over = False
         """The head has ended, and `status` gave the final one (`finished` or not: a run that was
@@ -84,6 +85,10 @@ class LocalRun:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+        if self._ray_is_gone:
+            # Nobody answers any more; what is asked waits a minute for it.
+            kill_ray()
+            return
         if self._runs:
             for actor in self._actors.values():
                 actor.end.options(max_task_retries=0).remote()
@@ -98,6 +103,11 @@ class LocalRun:
         """How it stands, at last the final status; None while the head is not up.
 
         Raises `RunFailed` when a part cannot go on."""
+        if dead := dead_part_of_ray():
+            self._ray_is_gone = True
+            raise RunFailed(
+                f"Ray's {dead} has died under it; the same command goes on with what is committed"
+            )
         done, _ = ray.wait([self._head_run, *self._runs], num_returns=1, timeout=0)
         if self._head_run in done:
             self.over = True
@@ -183,6 +193,22 @@ class LocalRun:
         actor = ray.remote(kind).options(name=place.name, **FOREVER).remote(place)
         self._actors[place.name] = actor
         self._runs[actor.run.remote()] = place.name
+
+
+def dead_part_of_ray() -> str:
+    """`gcs_server` or `raylet` where that has ended, without which nothing of Ray goes on; else "".
+
+    Ray itself notices the first after a minute, and ends this process without a word."""
+    node = ray._private.worker._global_node
+    dead = [kind for kind, _ in node.dead_processes()] if node else []
+    return next((kind for kind in dead if kind in ("gcs_server", "raylet")), "")
+
+
+def kill_ray() -> None:
+    """End Ray's processes without asking them; those of the actors end with their raylet."""
+    node = ray._private.worker._global_node
+    if node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
 
 def _final(run: Any) -> Status:
