@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from weft.engines.base import Engine
@@ -13,6 +14,7 @@ from weft.row import ChatMessage, Row
 from weft.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
+    from weft.data.accepted import AcceptedRows
     from weft.prompts.render import Prompts
     from weft.segment import ModelCall, ToolTrace
     from weft.tools.base import Tool
@@ -29,6 +31,7 @@ class Context:
     """
 
     __slots__ = (
+        "_accepted",
         "_engine",
         "_llm",
         "_logger",
@@ -59,6 +62,7 @@ class Context:
         prompts: Prompts,
         tools: Mapping[str, Tool],
         logger: logging.Logger,
+        accepted: Callable[[], AcceptedRows] | None = None,
     ) -> None:
         """`seed` is the plan's."""
         self.row_key = row_key
@@ -75,6 +79,7 @@ class Context:
         self._prompts = prompts
         self._tool_kinds = tools
         self._logger = logger
+        self._accepted = accepted
         self._llm: LLM | None = None
         self._toolbox: Toolbox | None = None
 
@@ -124,6 +129,26 @@ class Context:
         text = self._prompts.render(name, row, **extra)
         self.llm.prompt = f"{name}@{self._prompts.version(name)}"
         return text
+
+    async def examples(self, count: int) -> list[dict[str, Any]]:
+        """Up to `count` accepted rows as `{"id", "messages": [{"role", "content"}]}`; fewer, or
+        none, while the output holds fewer. Their ids go into the row's trace.
+
+        Which rows they are depends on what was committed half a minute ago: a run of the same seed
+        may get others.
+        """
+        if self._accepted is None:
+            return []
+        found = await self._accepted().sample(count, Random(self.seed))
+        self.record("examples", [one["id"] for one in found])
+        return found
+
+    @property
+    def accepted(self) -> AcceptedRows:
+        """All that the output holds. Raises `RuntimeError` outside of a pipeline."""
+        if self._accepted is None:
+            raise RuntimeError("ctx.accepted: there is no output here")
+        return self._accepted()
 
     def record(self, name: str, value: Any) -> None:
         """Put a note (plain data) into the row's trace under this step. At most 64 names a hop."""

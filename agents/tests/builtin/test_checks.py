@@ -45,8 +45,8 @@ def check(**given: Any) -> Check:
         ({"number": {"equals": "answer"}, "feedback": "Try again."}, "#### 17", "Try again."),
     ],
 )
-def test_a_check_says_what_is_wrong(given: Any, answer: str, fault: str | None) -> None:
-    told = check(**given).fault(row(answer))
+async def test_a_check_says_what_is_wrong(given: Any, answer: str, fault: str | None) -> None:
+    told = await check(**given).fault(row(answer))
     assert told is None if fault is None else (told or "").startswith(fault)
 
 
@@ -69,17 +69,17 @@ def test_the_final_number_is_found_as_people_write_it(text: str, number: str | N
     assert final_number(text) == (None if number is None else Decimal(number))
 
 
-def test_the_reference_is_never_told() -> None:
-    told = check(number={"equals": "answer"}).fault(row("#### 17"))
+async def test_the_reference_is_never_told() -> None:
+    told = await check(number={"equals": "answer"}).fault(row("#### 17"))
     assert told is not None
     assert "18" not in told
 
 
-def test_a_missing_reference_is_a_fault_of_the_manifest_and_not_of_the_answer() -> None:
+async def test_a_missing_reference_is_a_fault_of_the_manifest_and_not_of_the_answer() -> None:
     with pytest.raises(ValueError, match="has no column `solution`"):
-        check(number={"equals": "solution"}).fault(row("1"))
+        await check(number={"equals": "solution"}).fault(row("1"))
     with pytest.raises(ValueError, match="has no number"):
-        check(number={"equals": "answer"}).fault(row("1", reference="unknown"))
+        await check(number={"equals": "answer"}).fault(row("1", reference="unknown"))
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,7 @@ def test_what_is_there_is_only_overwritten_when_told(output: str, tmp_path: Path
     ("change", "problem"),
     [
         ({"status": "good"}, "status 'good': must be one of accepted, rejected, dead"),
-        ({"format": "xml"}, "format 'xml': must be jsonl, parquet or huggingface"),
+        ({"format": "xml"}, "format 'xml': must be jsonl, parquet, huggingface or preference"),
         ({"destination": "{out}"}, "{out}: is a Delta table; choose another destination"),
         ({"destination": "/proc/x/y"}, "/proc/x/y: cannot be written: "),
         ({"uri": "{at}/nothing"}, "{at}/nothing: holds no output of Weft (no Delta table)"),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from weft.agent import Agent, AgentConfig
+from weft.builtin.candidates import (
+    CANDIDATES,
+    Candidate,
+    forget_after,
+    keep_rejected,
+)
 from weft.builtin.checks import answers
 from weft.context import Context
 from weft.engines.base import EngineError
-from weft.row import ChatMessage, Row, ToolCall
+from weft.row import REJECTED_ANSWERS, ChatMessage, Row, ToolCall
 
 EMPTY_REPLIES = 3
 """Times that a model is asked before its silence fails the attempt."""
@@ -41,6 +49,10 @@ class ChatConfig(AgentConfig):
     """Tools that the assistant is offered; default: all of the pipeline's; `[]`: none."""
     tool_rounds: Annotated[int, Field(ge=0, le=100)] = 4
     """Rounds of tool calls in one turn; then the model must answer."""
+    candidates: Annotated[int, Field(ge=1, le=32)] = 1
+    """Answers that are written at once for a turn; a `ValidatorAgent` chooses among them."""
+    examples: Annotated[int, Field(ge=0, le=16)] = 0
+    """Accepted rows that `prompt` gets as `examples` (each with `id` and `messages`)."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -67,11 +79,20 @@ class ChatAgent(Agent):
     the rendered `prompt` itself is the user's message. The flow sends rows with unanswered calls to
     a `ToolAgent` and back (`when: "has(row.tool_calls)"`). A row that comes back from a
     `ValidatorAgent` with the verdict `revise` has the answer in question (`revise_turn`, the last
-    one by default) written again with the reviewer's `feedback`; what followed it is dropped.
+    one by default) written again with the reviewer's `feedback`; what followed it is dropped, and
+    the old answer goes to `rejected_answers`. With `candidates` the last answer is written several
+    times at once, and the validator chooses.
     """
 
     Config: ClassVar[type[AgentConfig]] = ChatConfig
     config: ChatConfig
+
+    @classmethod
+    def fields_of(cls, config: Any) -> frozenset[str]:
+        """`rejected_answers` holds what was revised; `candidates` what a validator chooses from."""
+        return (
+            cls.produces | {REJECTED_ANSWERS} | ({CANDIDATES} if config.candidates > 1 else set())
+        )
 
     async def handle(self, row: Row, ctx: Context) -> str | None:
         config = self.config
@@ -80,13 +101,16 @@ class ChatAgent(Agent):
         row.data.pop("verdict", None)
         row.tools = ctx.tools.definitions(config.tools)
         if not row.messages and config.user_prompt is None:
-            row.messages.append(ChatMessage("user", self._first_message(row, ctx)))
+            opening = self._first_message(row, ctx, await self._examples(ctx))
+            row.messages.append(ChatMessage("user", opening))
         while True:
             last = row.messages[-1].role if row.messages else "assistant"
             users = last == "assistant" and feedback is None
             if users and not await self._user_turn(row, ctx):
                 return None
-            reply = await self._assistant_turn(row, ctx, feedback)
+            most = self.config.candidates
+            is_last = answers(row) + (feedback is None) >= turns
+            reply = await self._assistant_turn(row, ctx, feedback, most if is_last else 1)
             if feedback is not None:
                 row.messages.pop()
                 feedback = None
@@ -106,10 +130,10 @@ class ChatAgent(Agent):
             )
         return min(wanted, self.config.turns) if self.config.turns > 1 else wanted
 
-    def _first_message(self, row: Row, ctx: Context) -> str:
+    def _first_message(self, row: Row, ctx: Context, extra: dict[str, Any]) -> str:
         column = self.config.opening
         if column is None:
-            return ctx.render(self.config.prompt, row)
+            return ctx.render(self.config.prompt, row, **extra)
         text = row.get(column)
         if not isinstance(text, str) or not text.strip():
             raise ValueError(
@@ -123,7 +147,7 @@ class ChatAgent(Agent):
         if config.user_prompt is None:
             return False
         if not row.messages and config.opening is not None:
-            row.messages.append(ChatMessage("user", self._first_message(row, ctx)))
+            row.messages.append(ChatMessage("user", self._first_message(row, ctx, {})))
             return True
         seen = [ChatMessage("system", ctx.render(config.user_prompt, row)), *mirrored(row.messages)]
         temperature = config.user_temperature
@@ -144,15 +168,44 @@ class ChatAgent(Agent):
                 return True
         raise EngineError(f"{ctx.llm.model} wrote nothing as the user, {EMPTY_REPLIES} times")
 
-    async def _assistant_turn(self, row: Row, ctx: Context, feedback: str | None) -> ChatMessage:
-        config = self.config
-        if config.user_prompt is None and config.opening is None:
-            seen = list(row.messages)
-        else:
-            seen = ctx.prompt(config.prompt, row)
+    async def _assistant_turn(
+        self, row: Row, ctx: Context, feedback: str | None, candidates: int
+    ) -> ChatMessage:
+        """The assistant's next message; where there are several candidates, the first, with all
+        of them in the row."""
+        row.data.pop(CANDIDATES, None)
+        seen = await self._seen(row, ctx)
         if feedback is not None:
             seen.append(ChatMessage("user", REVISE.format(feedback=feedback)))
-        offered = row.tools if rounds_of_tools(row) < config.tool_rounds else []
+        offered = row.tools if rounds_of_tools(row) < self.config.tool_rounds else []
+        replies: list[ChatMessage] = []
+        if offered:
+            replies = [await self._reply(seen, offered, row, ctx)]
+            if replies[0].tool_calls:
+                return replies[0]
+        more = [self._reply(seen, [], row, ctx) for _ in range(candidates - len(replies))]
+        replies += await gathered(more)
+        if len(texts := list(dict.fromkeys(reply.content for reply in replies))) > 1:
+            row[CANDIDATES] = texts
+        return replies[0]
+
+    async def _seen(self, row: Row, ctx: Context) -> list[ChatMessage]:
+        """What the assistant sees before its answer."""
+        config = self.config
+        if config.user_prompt is None and config.opening is None:
+            return list(row.messages)
+        return ctx.prompt(config.prompt, row, **await self._examples(ctx))
+
+    async def _examples(self, ctx: Context) -> dict[str, Any]:
+        if not self.config.examples:
+            return {}
+        return {"examples": await ctx.examples(self.config.examples)}
+
+    async def _reply(
+        self, seen: list[ChatMessage], offered: list[dict[str, Any]], row: Row, ctx: Context
+    ) -> ChatMessage:
+        """One completion that says something."""
+        config = self.config
         for _ in range(EMPTY_REPLIES):
             reply = await ctx.llm.chat(
                 seen,
@@ -167,6 +220,18 @@ class ChatAgent(Agent):
                 reply.tool_calls = with_ids(reply.tool_calls, len(row.messages))
                 return reply
         raise EngineError(f"{ctx.llm.model} gave an empty answer, {EMPTY_REPLIES} times")
+
+
+async def gathered(asked: list[Coroutine[Any, Any, ChatMessage]]) -> list[ChatMessage]:
+    """The replies in the order asked, all made at once; the first failure ends the others."""
+    if len(asked) == 1:
+        return [await asked[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in asked]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def rounds_of_tools(row: Row) -> int:
@@ -195,7 +260,10 @@ def take_back(row: Row) -> str | None:
         return None
     cut = at[turn - 1] if isinstance(turn, int) and 1 <= turn <= len(at) else at[-1]
     del row.messages[cut + 1 :]
-    return str(row.get("feedback") or "The answer is not good enough.")
+    feedback = str(row.get("feedback") or "The answer is not good enough.")
+    forget_after(row, cut)
+    keep_rejected(row, cut, Candidate(row.messages[cut].content, False, row.get("score"), feedback))
+    return feedback
 
 
 def mirrored(messages: list[ChatMessage]) -> list[ChatMessage]:

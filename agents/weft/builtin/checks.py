@@ -14,12 +14,16 @@ from pydantic import Field, field_validator, model_validator
 from referencing import Registry
 
 from weft.agent import AgentConfig
+from weft.builtin.code import program_in, verdict_of
 from weft.row import Row
+from weft.sandbox import Limits, run_python
 
 MOST_SEARCHED = 100_000
 """Characters that a pattern is run over."""
 _NESTED_QUANTIFIER = re.compile(r"\([^()]*[+*}][^()]*\)\s*(?:[+*]|\{\d*,)")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)")
+_WORD = re.compile(r"[^\W\d_]+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _MARKED = re.compile(r"####|\\boxed\{|\banswer(?:\s+is|:)", re.IGNORECASE)
 
 
@@ -59,14 +63,38 @@ class Number(AgentConfig):
     tolerance: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Code(AgentConfig):
+    """The text's program (its last fenced block, or all of it) must pass the tests in a column.
+
+    It is run, tests after program, in a sandbox: `weft/sandbox/run.py` says what that holds."""
+
+    tests: str
+    """Column with the tests: Python that raises where the program is wrong."""
+    timeout: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Seconds, of wall time and of CPU time each."""
+    memory_mib: Annotated[int, Field(ge=64, le=65536)] = 512
+    """MiB of address space; `memoryMib` in the manifest."""
+
+
+class Grounded(AgentConfig):
+    """Each sentence of the text must draw on a column: its numbers have to be there, and this share
+    of its telling words (of four letters and more). A lexical check: it finds what was made up out
+    of nothing, not what was misread."""
+
+    column: str
+    share: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+
 class Check(AgentConfig):
-    """One check: exactly one of `length`, `regex`, `jsonSchema`, `number`."""
+    """One check: exactly one of `length`, `regex`, `jsonSchema`, `number`, `code`, `grounded`."""
 
     length: Length | None = None
     regex: Regex | None = None
     json_schema: dict[str, Any] | None = None
     """The text must be JSON that matches this schema."""
     number: Number | None = None
+    code: Code | None = None
+    grounded: Grounded | None = None
     on: Literal["answer", "dialogue"] = "answer"
     """The assistant's last answer, or every message of the user and the assistant."""
     otherwise: Literal["revise", "reject"] = "revise"
@@ -76,9 +104,13 @@ class Check(AgentConfig):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Check:
-        kinds = (self.length, self.regex, self.json_schema, self.number)
+        kinds = (
+            self.length, self.regex, self.json_schema, self.number, self.code, self.grounded
+        )  # fmt: skip
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("a check is exactly one of length, regex, jsonSchema and number")
+            raise ValueError(
+                "a check is exactly one of length, regex, jsonSchema, number, code and grounded"
+            )
         return self
 
     @field_validator("json_schema")
@@ -91,9 +123,12 @@ class Check(AgentConfig):
                 raise ValueError(f"is not a JSON schema: {error.message}") from None
         return schema
 
-    def fault(self, row: Row) -> str | None:
+    async def fault(self, row: Row) -> str | None:
         """What is wrong with the row, or None."""
-        problem = self._problem(row)
+        if self.code is not None:
+            problem = await code_problem(last_answer(row), row, self.code)
+        else:
+            problem = self._problem(row)
         return problem and (self.feedback or problem)
 
     def _problem(self, row: Row) -> str | None:
@@ -113,6 +148,8 @@ class Check(AgentConfig):
             return schema_problem(text, self.json_schema)
         elif self.number is not None:
             return number_problem(text, row, self.number)
+        elif self.grounded is not None:
+            return grounded_problem(text, row, self.grounded)
         return None
 
 
@@ -191,15 +228,43 @@ def _decimal(text: str) -> Decimal | None:
         return None
 
 
+def column_of(row: Row, name: str, what: str) -> str:
+    """A column's text. Raises `ValueError` where the row has none."""
+    if name not in row:
+        raise ValueError(
+            f"config.checks: this row has no column `{name}`; name the one with {what}"
+        )
+    return str(row[name])
+
+
+async def code_problem(text: str, row: Row, code: Code) -> str | None:
+    """Whether the text's program passes the row's tests."""
+    tests = column_of(row, code.tests, "the tests")
+    limits = Limits(seconds=code.timeout, memory=code.memory_mib << 20)
+    ran = await run_python(f"{program_in(text)}\n\n{tests}\n", limits)
+    return verdict_of(ran, code.timeout)
+
+
+def grounded_problem(text: str, row: Row, grounded: Grounded) -> str | None:
+    """Whether each sentence of the text draws on the column."""
+    source = column_of(row, grounded.column, "the source text").lower()
+    words = set(_WORD.findall(source))
+    numbers = {one.group().replace(",", "") for one in _NUMBER.finditer(source) if one.group()}
+    for sentence in _SENTENCE.split(text[:MOST_SEARCHED]):
+        lower = sentence.lower()
+        for number in (one.group() for one in _NUMBER.finditer(lower) if one.group()):
+            if number.replace(",", "") not in numbers:
+                return f"The number {number} is not in the text that the answer has to come from."
+        told = [word for word in _WORD.findall(lower) if len(word) > 3]
+        if told and sum(word in words for word in told) < grounded.share * len(told):
+            return f"This is not in the text that the answer has to come from: {sentence[:160]!r}"
+    return None
+
+
 def number_problem(text: str, row: Row, number: Number) -> str | None:
     """Whether the text's final number is the reference's. The reference itself is not told: it
     would turn up in the revised answer."""
-    if number.equals not in row:
-        raise ValueError(
-            f"config.checks: this row has no column `{number.equals}`; "
-            "name the one with the reference answer"
-        )
-    reference = final_number(str(row[number.equals]))
+    reference = final_number(column_of(row, number.equals, "the reference answer"))
     if reference is None:
         raise ValueError(f"config.checks: column `{number.equals}` of this row has no number")
     given = final_number(text)

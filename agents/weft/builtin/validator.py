@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from pydantic import Field, model_validator
 
 from weft.agent import Agent, AgentConfig
-from weft.builtin.checks import Check, answers, transcript
+from weft.builtin.candidates import Candidate, choose, offered, put_in_place
+from weft.builtin.checks import Check
+from weft.builtin.judge import Criterion, Judgement, judged
 from weft.context import Context
-from weft.row import ChatMessage, Row
-
-ASKED = """\
-
-Judge the conversation above. Reply with JSON: {"score": 1 to 10, "feedback": "what has to be \
-better, in one or two sentences", "turn": number of the assistant's answer that has to be better, \
-0 if none}."""
+from weft.row import Row
 
 
 class ValidatorConfig(AgentConfig):
@@ -25,9 +23,11 @@ class ValidatorConfig(AgentConfig):
     """Asked in order, before the judge; the first that fails decides."""
     prompt: str | None = None
     """Prompt that tells the judge what is good; without it there is no judge."""
-    accept: Annotated[int, Field(ge=1, le=10)] = 7
+    rubric: Annotated[list[Criterion], Field(max_length=20)] = Field(default_factory=list)
+    """Criteria that the judge scores one by one; the score is their weighted mean."""
+    accept: Annotated[float, Field(ge=1, le=10)] = 7
     """The least score, out of ten, that is accepted."""
-    reject: Annotated[int, Field(ge=0, le=10)] = 2
+    reject: Annotated[float, Field(ge=0, le=10)] = 2
     """Up to this score a row is rejected at once; between the two it is revised."""
     max_revisions: Annotated[int, Field(ge=0, le=100)] = 2
     """After so many revisions a row that is still not good enough is rejected."""
@@ -40,13 +40,24 @@ class ValidatorConfig(AgentConfig):
             raise ValueError("reject must be less than accept")
         if not self.checks and self.prompt is None:
             raise ValueError("there is nothing to validate by; give checks, a prompt or both")
+        if self.rubric and self.prompt is None:
+            raise ValueError("rubric: there is no judge to score it; give a prompt too")
+        names = [one.name for one in self.rubric]
+        if len(set(names)) < len(names):
+            raise ValueError("rubric: two criteria have the same name; rename one")
         return self
+
+
+class _Verdict(msgspec.Struct):
+    word: str
+    feedback: str
+    judgement: Judgement | None = None
 
 
 class ValidatorAgent(Agent):
     """Sets `verdict` (accept, revise or reject), `feedback` and `revisions`; the judge's `score`
-    and, where it names one, `revise_turn`; and the `reason` of a rejection. The flow decides what
-    becomes of the row:
+    (with a rubric also `scores`, by criterion) and, where it names one, `revise_turn`; and the
+    `reason` of a rejection. The flow decides what becomes of the row:
 
     ```yaml
     kind: AgentPool
@@ -71,68 +82,98 @@ class ValidatorAgent(Agent):
       - {to: $reject, when: "row.verdict == 'reject'"}
       - {to: metadata}
     ```
+
+    Of a row with several candidates for its last answer (`ChatAgent`'s `candidates`) the best one
+    stays, by checks and then by score; what was worse goes to `rejected_answers`, from which
+    preference pairs are exported.
     """
 
     Config: ClassVar[type[AgentConfig]] = ValidatorConfig
     config: ValidatorConfig
     uses_tools = False
-    produces = frozenset({"verdict", "feedback", "revisions", "reason"})
+    produces = frozenset({"verdict", "feedback", "revisions", "reason", "rejected_answers"})
 
     @classmethod
     def fields_of(cls, config: Any) -> frozenset[str]:
-        """`score` and `revise_turn` are the judge's."""
-        return cls.produces | ({"score", "revise_turn"} if config.prompt else set())
+        """`score`, `revise_turn` and, with a rubric, `scores` are the judge's."""
+        judges = {"score", "revise_turn"} if config.prompt else set()
+        return cls.produces | judges | ({"scores"} if config.rubric else set())
 
     async def handle(self, row: Row, ctx: Context) -> str | None:
+        config = self.config
         revisions = int(row.data.get("revisions", 0))
         row.data.pop("revise_turn", None)
-        verdict, feedback = self._by_checks(row)
-        if verdict == "accept" and self.config.prompt is not None:
-            verdict, feedback = await self._by_judge(row, ctx, self.config.prompt)
+        found = await self._best(row, ctx)
+        verdict = found.word
         if verdict == "revise":
-            if revisions >= self.config.max_revisions:
+            if revisions >= config.max_revisions:
                 verdict = "reject"
             else:
                 revisions += 1
-        row["verdict"], row["feedback"], row["revisions"] = verdict, feedback, revisions
+        row["verdict"], row["feedback"], row["revisions"] = verdict, found.feedback, revisions
+        if (judgement := found.judgement) is not None:
+            row["score"] = judgement.score
+            if judgement.scores:
+                row["scores"] = judgement.scores
+            if judgement.turn and found.word != "accept":
+                row["revise_turn"] = judgement.turn
         if verdict == "reject":
-            row["reason"] = feedback
+            row["reason"] = found.feedback
         return None
 
-    def _by_checks(self, row: Row) -> tuple[str, str]:
-        for check in self.config.checks:
-            if problem := check.fault(row):
-                return check.otherwise, problem
-        return "accept", ""
-
-    async def _by_judge(self, row: Row, ctx: Context, prompt: str) -> tuple[str, str]:
-        judged = await ctx.llm.structured(
-            [
-                ChatMessage("system", ctx.render(prompt, row)),
-                ChatMessage("user", transcript(row, tools=True) + ASKED),
-            ],
-            judgement(answers(row)),
-            temperature=self.config.temperature,
-            max_tokens=self.config.max_tokens,
+    async def _best(self, row: Row, ctx: Context) -> _Verdict:
+        """The verdict on the row; of several candidates, on the one that is left in it."""
+        texts = offered(row)
+        if not texts:
+            return await self._verdict(row, ctx)
+        rows = [put_in_place(row, text) for text in texts]
+        faults = await asyncio.gather(*(self._by_checks(one) for one in rows))
+        # After the checks, however long each took: so each judge's seed is the same every time.
+        verdicts = await asyncio.gather(
+            *(self._after(fault, one, ctx) for fault, one in zip(faults, rows, strict=True))
         )
-        score = int(judged["score"])
-        row["score"] = score
-        if judged["turn"] and score < self.config.accept:
-            row["revise_turn"] = int(judged["turn"])
-        if score >= self.config.accept:
-            return "accept", judged["feedback"]
-        return ("reject" if score <= self.config.reject else "revise"), judged["feedback"]
+        best = choose(
+            row,
+            [
+                Candidate(
+                    text,
+                    one.word == "accept",
+                    None if one.judgement is None else one.judgement.score,
+                    one.feedback,
+                )
+                for text, one in zip(texts, verdicts, strict=True)
+            ],
+        )
+        ctx.record("candidates", len(texts))
+        return verdicts[best]
 
+    async def _verdict(self, row: Row, ctx: Context) -> _Verdict:
+        return await self._after(await self._by_checks(row), row, ctx)
 
-def judgement(answers: int) -> dict[str, Any]:
-    """The JSON schema of what the judge of a dialogue with so many answers says."""
-    return {
-        "type": "object",
-        "properties": {
-            "score": {"type": "integer", "minimum": 1, "maximum": 10},
-            "feedback": {"type": "string", "maxLength": 2000},
-            "turn": {"type": "integer", "minimum": 0, "maximum": answers},
-        },
-        "required": ["score", "feedback", "turn"],
-        "additionalProperties": False,
-    }
+    async def _by_checks(self, row: Row) -> _Verdict | None:
+        for check in self.config.checks:
+            if problem := await check.fault(row):
+                return _Verdict(check.otherwise, problem)
+        return None
+
+    async def _after(self, fault: _Verdict | None, row: Row, ctx: Context) -> _Verdict:
+        if fault is not None:
+            return fault
+        if self.config.prompt is None:
+            return _Verdict("accept", "")
+        return await self._by_judge(row, ctx, self.config.prompt)
+
+    async def _by_judge(self, row: Row, ctx: Context, prompt: str) -> _Verdict:
+        config = self.config
+        found = await judged(
+            row,
+            ctx,
+            prompt,
+            config.rubric,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+        )
+        if found.score >= config.accept and not found.below:
+            return _Verdict("accept", found.feedback, found)
+        word = "reject" if found.score <= config.reject else "revise"
+        return _Verdict(word, found.feedback, found)

@@ -11,8 +11,9 @@ import click
 @click.option(
     "--format",
     "chosen",
-    type=click.Choice(["jsonl", "parquet", "huggingface"]),
-    help="Default: told by DEST's suffix (.jsonl, .parquet); a folder for Hugging Face without.",
+    type=click.Choice(["jsonl", "parquet", "huggingface", "preference"]),
+    help="Default: told by DEST's suffix (.jsonl, .parquet); a folder for Hugging Face without. "
+    "preference: pairs of chosen and rejected answers, as .jsonl or .parquet.",
 )
 @click.option(
     "--status",
@@ -21,8 +22,18 @@ import click
     show_default=True,
     help="Which rows.",
 )
+@click.option(
+    "--arguments",
+    type=click.Choice(["text", "object"]),
+    default="text",
+    show_default=True,
+    help="Of tool calls, in JSONL: JSON as text (OpenAI's form), or objects (what most chat "
+    "templates take).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace DEST where it is there already.")
-def command(output: str, dest: str, chosen: str | None, status: str, overwrite: bool) -> None:
+def command(
+    output: str, dest: str, chosen: str | None, status: str, arguments: str, overwrite: bool
+) -> None:
     """Write the rows of an output for training: messages and tools in OpenAI's chat form.
 
     OUTPUT is the folder or address that a run has written to; it may still be running. DEST is a
@@ -33,7 +44,9 @@ def command(output: str, dest: str, chosen: str | None, status: str, overwrite: 
     weft export examples/support/out data.jsonl
     weft export examples/support/out data.parquet --status rejected
     weft export examples/support/out dataset/ --format huggingface
+    weft export examples/preference/out pairs.jsonl --format preference
     """
     from weft.cli.exporting import export_to
 
-    export_to(output, dest, chosen, status=status, overwrite=overwrite)
+    objects = arguments == "object"
+    export_to(output, dest, chosen, status=status, objects=objects, overwrite=overwrite)

@@ -16,7 +16,9 @@ from weft.data.storage import from_environment
 _SUFFIXES: dict[str, ExportFormat] = {".jsonl": "jsonl", ".parquet": "parquet"}
 
 
-def export_to(uri: str, dest: str, chosen: str | None, *, status: str, overwrite: bool) -> None:
+def export_to(
+    uri: str, dest: str, chosen: str | None, *, status: str, objects: bool, overwrite: bool
+) -> None:
     """Exports, and says what came of it. Raises `Refused`."""
     format = _format(dest, chosen)
     console = screen()
@@ -33,14 +35,16 @@ def export_to(uri: str, dest: str, chosen: str | None, *, status: str, overwrite
                 storage_options=from_environment(),
                 status=status,
                 overwrite=overwrite,
+                objects=objects,
                 progress=lambda written, rows: bar.update(task, completed=written, total=rows),
             )
     except (ExportError, OutputError) as error:
         problem, fix = parted(str(error), "correct OUTPUT or DEST")
         raise Refused(f"export: {problem}; {fix}") from None
+    what = "pairs" if format == "preference" else f"{status} rows"
     size = f"{done.bytes / 1e6:,.1f} MB"
     files = dest if len(done.files) == 1 else f"{dest} ({len(done.files)} files)"
-    print(f"{done.rows:,} {status} rows, {size}: {files}")
+    print(f"{done.rows:,} {what}, {size}: {files}")
 
 
 def _format(dest: str, chosen: str | None) -> ExportFormat:

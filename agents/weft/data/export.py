@@ -1,4 +1,4 @@
-"""From the output table to a dataset: JSON Lines, Parquet, or a folder for Hugging Face.
+"""From the output table to a dataset: JSON Lines, Parquet, a folder for Hugging Face, or pairs.
 
 Two passes, both streamed: the first counts what the rows say of themselves (types, provenance), the
 second writes. The destination appears when it is whole; a failure leaves none.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import IO, Any, Literal
 
@@ -17,7 +18,7 @@ import pyarrow.fs as arrow_fs
 import pyarrow.parquet as pq
 from deltalake.fs import DeltaStorageHandler
 
-from weft.data import shapes, survey
+from weft.data import preference, shapes, survey
 from weft.data.card import CardFacts, card
 from weft.data.columns import STATUSES
 from weft.data.destination import Target
@@ -33,7 +34,7 @@ from weft.data.storage import (
 )
 from weft.data.survey import Survey
 
-ExportFormat = Literal["jsonl", "parquet", "huggingface"]
+ExportFormat = Literal["jsonl", "parquet", "huggingface", "preference"]
 SHARD_BYTES = 256 << 20
 """Of Arrow data in one file of a Hugging Face folder."""
 _BATCH = 256
@@ -47,6 +48,7 @@ class Exported(msgspec.Struct, frozen=True):
     """What an export has left."""
 
     rows: int
+    """Or pairs."""
     bytes: int
     files: list[str]
     survey: Survey
@@ -62,9 +64,14 @@ def export(
     storage_options: Mapping[str, str] | None = None,
     status: str = "accepted",
     overwrite: bool = False,
+    objects: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
     """Write the table's rows of one status to `destination`: a file, for `huggingface` a folder.
+
+    `preference` writes the pairs of chosen and rejected answers instead (`preference.py`), to a
+    file of JSON Lines, or of Parquet where its name says so. `objects`: calls' arguments as objects
+    and not as text, for JSON Lines only (columns of Arrow have one type).
 
     Both addresses are local paths or fsspec URIs. Rows stand in the order in which they were
     committed. Raises `ExportError`, `OutputError` (one line each)."""
@@ -76,15 +83,33 @@ def export(
         for batch in table.batches(survey.COLUMNS):
             survey.take_in(found, batch)
         columns = shapes.columns_of(found)
-        write = {"jsonl": _jsonl, "parquet": _parquet, "huggingface": _huggingface}.get(format)
-        if write is None:
-            raise ExportError(f"format {format!r}: must be jsonl, parquet or huggingface")
+        pairs = 0
+        if objects and (format in ("parquet", "huggingface") or destination.endswith(".parquet")):
+            raise ExportError(
+                "arguments as objects have no one type for a Parquet file; export as jsonl"
+            )
+        writers: dict[str, Callable[..., list[str]]] = {
+            "jsonl": partial(_jsonl, objects=objects),
+            "parquet": _parquet,
+            "huggingface": _huggingface,
+        }
+        write = writers.get(format)
+        if write is None and format != "preference":
+            raise ExportError(
+                f"format {format!r}: must be jsonl, parquet, huggingface or preference"
+            )
         try:
             with place(destination, options, overwrite=overwrite) as target:
                 batches = _reported(table.batches(shapes.COLUMNS), found.rows, progress)
                 with_reason = status != "accepted"
                 target.mark = table.mark(status)
-                files = write(target, batches, columns, with_reason)
+                if write is None:
+                    batches = _reported(table.batches(preference.COLUMNS), found.rows, progress)
+                    as_parquet = destination.endswith(".parquet")
+                    pairs = _preference(target, batches, parquet=as_parquet, objects=objects)
+                    files = [""]
+                else:
+                    files = write(target, batches, columns, with_reason)
                 if format == "huggingface":
                     facts = CardFacts(
                         pipeline=table.pipeline,
@@ -104,7 +129,8 @@ def export(
                 f"{shown(destination)}: cannot be written: {one_line(error, options)}"
             ) from error
     written = [target.place + name for name in files]
-    return Exported(found.rows, target.bytes, written, found, table.version)
+    rows = pairs if format == "preference" else found.rows
+    return Exported(rows, target.bytes, written, found, table.version)
 
 
 class _Table:
@@ -175,11 +201,14 @@ def _jsonl(
     batches: Iterator[pa.RecordBatch],
     columns: list[shapes.Column],
     with_reason: bool,
+    *,
+    objects: bool,
 ) -> list[str]:
     with target.open("") as stream:
         for batch in batches:
             for row in batch.to_pylist():
-                stream.write(shapes.to_json(row, columns, with_reason=with_reason) + b"\n")
+                line = shapes.to_json(row, columns, with_reason=with_reason, objects=objects)
+                stream.write(line + b"\n")
     return [""]
 
 
@@ -211,6 +240,33 @@ def _huggingface(
             first = _write_file(stream, typed, schema, first=first, limit=SHARD_BYTES)
         files.append(name)
     return files
+
+
+def _preference(
+    target: Target, batches: Iterator[pa.RecordBatch], *, parquet: bool, objects: bool
+) -> int:
+    """Write the pairs; gives how many there are."""
+    count = 0
+
+    def found() -> Iterator[list[dict[str, Any]]]:
+        nonlocal count
+        for batch in batches:
+            pairs = [
+                pair
+                for row in batch.to_pylist()
+                for pair in preference.pairs_of(row, objects=objects)
+            ]
+            count += len(pairs)
+            yield pairs
+
+    with target.open("") as stream:
+        if parquet:
+            typed = (preference.to_arrow(pairs) for pairs in found())
+            _write_file(stream, typed, preference.SCHEMA)
+        else:
+            for pairs in found():
+                stream.writelines(preference.to_json(pair) + b"\n" for pair in pairs)
+    return count
 
 
 def _write_file(

@@ -67,12 +67,15 @@ def _definite(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def to_json(row: dict[str, Any], columns: list[Column], *, with_reason: bool) -> bytes:
+def to_json(
+    row: dict[str, Any], columns: list[Column], *, with_reason: bool, objects: bool = False
+) -> bytes:
     """One line of JSON Lines, without its end. `row` has `COLUMNS`.
 
     A message has only the keys that mean something there. Values are as they were, whatever their
     type; a column that the row does not have is null."""
-    shaped: dict[str, Any] = {"id": row["id"], "messages": _messages(row["messages"])}
+    messages = messages_of(row["messages"], objects=objects)
+    shaped: dict[str, Any] = {"id": row["id"], "messages": messages}
     shaped["tools"] = msgspec.Raw(row["tools"].encode())
     if with_reason:
         shaped["reason"] = row["reason"]
@@ -82,15 +85,30 @@ def to_json(row: dict[str, Any], columns: list[Column], *, with_reason: bool) ->
     return _json(shaped)
 
 
-def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def messages_of(messages: list[dict[str, Any]], *, objects: bool = False) -> list[dict[str, Any]]:
+    """The messages with only the keys that mean something there.
+
+    `objects`: a call's `arguments` become the object that their text says, as most chat templates
+    of `transformers` take them (OpenAI's own form is the text)."""
     shaped = []
     for message in messages:
         kept = {"role": message["role"], "content": message["content"]}
         for name in ("tool_calls", "tool_call_id", "name"):
             if message[name]:
                 kept[name] = message[name]
+        if objects and message["tool_calls"]:
+            kept["tool_calls"] = [_with_object(call) for call in message["tool_calls"]]
         shaped.append(kept)
     return shaped
+
+
+def _with_object(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = _decode(function["arguments"])
+    except msgspec.MsgspecError:
+        return call  # What the model wrote is no JSON object; the tool has answered so.
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def arrow_schema(columns: list[Column], *, with_reason: bool) -> pa.Schema:

@@ -22,6 +22,7 @@ from weft.tools.make import make_tools
 from weft_api.plan import Plan
 
 if TYPE_CHECKING:
+    from weft.data.accepted import AcceptedRows
     from weft.governance.gate import Gate, Ruling
     from weft.tools.mcp import Sessions
 
@@ -82,6 +83,16 @@ class Hops:
             self._tools = self._gate.guarded(self._tools)
         self._max_attempts = plan.delivery.max_attempts
         self._max_hops = plan.flow.max_hops
+        self._accepted: AcceptedRows | None = None
+
+    def _accepted_rows(self) -> AcceptedRows:
+        """What the output holds; Delta is not imported by agents that do not ask."""
+        if self._accepted is None:
+            from weft.data.accepted import AcceptedRows
+            from weft.data.storage import from_environment
+
+            self._accepted = AcceptedRows(self.plan.output.uri, from_environment())
+        return self._accepted
 
     @staticmethod
     def check(plan: Plan) -> None:
@@ -118,6 +129,7 @@ class Hops:
             prompts=self._prompts,
             tools=self._tools,
             logger=log,
+            accepted=self._accepted_rows,
         )
         reason = ""
         ruling: Ruling | None = None
