@@ -69,7 +69,7 @@ class Pii(Model):
         description="What to look for, by Presidio's names. Names of people and places need model.",
         examples=[["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS"]],
     )
-    language: Annotated[str, StringConstraints(pattern=LANGUAGE)] = Field(
+    language: Annotated[str, StringConstraints(pattern=LANGUAGE, max_length=8)] = Field(
         default="en", description="Language of Presidio's recognizers.", examples=["en"]
     )
     threshold: Fraction = Field(
@@ -79,7 +79,8 @@ class Pii(Model):
         examples=[0.4],
     )
     regions: Annotated[
-        list[Annotated[str, StringConstraints(pattern=COUNTRY)]], Field(max_length=32)
+        list[Annotated[str, StringConstraints(pattern=COUNTRY, max_length=2)]],
+        Field(max_length=32),
     ] = Field(
         default_factory=lambda: ["US", "GB", "DE", "FR", "IL", "IN", "CA", "BR"],
         description="Countries whose telephone numbers are known without a + before them; each "
