@@ -20,12 +20,14 @@ from time import perf_counter
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 import pytest_asyncio
 
 pytest.importorskip("vllm", reason="run by e2e/vllm/setup, which makes the environment")
 
 from weft.engines import ChatRequest, Engine, EngineError, make_engine
+from weft.engines.base import ChatResult, EngineDead
 from weft.llm import LLM
 from weft.row import ChatMessage, ToolCall
 from weft_api.engine import Engine as EngineSettings
@@ -183,6 +185,34 @@ async def test_a_prompt_that_is_too_long_is_refused_in_one_line(engine: Engine) 
     assert "2048" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not refused.value.transient
+
+
+async def test_many_long_prompts_with_seeds_at_once_do_not_end_the_engine(engine: Engine) -> None:
+    """Together they are more than one step of vLLM's takes, so that it cuts a prompt in two."""
+    answers = await asyncio.gather(
+        *(engine.chat(ask(f"{n} " + "order " * 250, seed=n, max_tokens=4)) for n in range(48))
+    )
+    assert all(answer.completion_tokens for answer in answers)
+
+
+async def test_calls_end_when_vllm_is_killed() -> None:
+    settings = EngineSettings(vllm=VllmEngine(model=os.environ["WEFT_TINY_MODEL"], args=ARGS))
+    engine = make_engine(settings, seed=7, environ={})
+    before = set(psutil.Process().children(recursive=True))
+    await engine.start()
+    calls = [
+        asyncio.create_task(engine.chat(ask(f"Tell me {n} things.", max_tokens=1500, seed=n)))
+        for n in range(24)
+    ]
+    await asyncio.sleep(1)
+    for process in set(psutil.Process().children(recursive=True)) - before:
+        process.kill()
+    calls += [asyncio.create_task(engine.chat(ask())) for _ in range(4)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 60)
+    # Some may have been answered within the second.
+    assert {type(outcome) for outcome in outcomes} - {ChatResult} == {EngineDead}
+    assert {type(outcome) for outcome in outcomes[-4:]} == {EngineDead}
+    await engine.close()
 
 
 async def test_a_cancelled_call_leaves_the_engine_working(engine: Engine) -> None:
