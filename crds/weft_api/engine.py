@@ -133,6 +133,22 @@ class Faults(Model):
     )
 
 
+class Reply(Model):
+    """Texts that the simulator gives where a request has a certain text."""
+
+    match: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
+        description="What one of the user's latest messages, or the instructions, must contain.",
+        examples=["is_palindrome"],
+    )
+    texts: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=16384)]],
+        Field(min_length=1, max_length=32),
+    ] = Field(
+        description="Replies, of which one is drawn by the call's seed.",
+        examples=[["def is_palindrome(s): return s == s[::-1]"]],
+    )
+
+
 class SimulatorEngine(Model):
     """A deterministic stand-in for an LLM: no weights, no network, no costs."""
 
@@ -158,6 +174,18 @@ class SimulatorEngine(Model):
         default=0.5,
         description="Chance that a reply calls one of the tools that it was offered.",
         examples=[0.5],
+    )
+    quote_rate: Fraction = Field(
+        default=0.8,
+        description="Chance that a reply to instructions with a <text>…</text> in them quotes that "
+        "text, as a model does that keeps to it.",
+        examples=[0.8],
+    )
+    replies: Annotated[list[Reply], Field(max_length=256)] = Field(
+        default_factory=list,
+        description="Texts to draw from where a request has a certain text; the first that matches "
+        "counts. For examples and tests whose replies have to make sense, such as programs.",
+        examples=[[{"match": "is_palindrome", "texts": ["def is_palindrome(s): ..."]}]],
     )
     faults: Faults = Field(
         default_factory=Faults, description="Faults on demand.", examples=[{"errorRate": 0.01}]

@@ -20,7 +20,7 @@ ABSOLUTE_URI = Rule(
     "uri",
     told_better=True,
 )
-Format = Literal["jsonl", "parquet", "csv", "huggingface"]
+Format = Literal["jsonl", "parquet", "csv", "huggingface", "text"]
 
 SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -38,7 +38,7 @@ class Dataset(Model):
         Rule(
             "has(self.format) || self.uri.matches('[.](jsonl|ndjson|parquet|csv)$')",
             "the format cannot be told from the uri's suffix",
-            "set format to jsonl, parquet, csv or huggingface",
+            "set format to jsonl, parquet, csv, huggingface or text",
             "uri",
         ),
         ABSOLUTE_URI,
@@ -53,7 +53,7 @@ class Dataset(Model):
     format: Format | None = Field(
         default=None,
         description="Format of the rows; default: told by the suffix (.jsonl, .ndjson, .parquet, "
-        ".csv).",
+        ".csv). text: a folder of documents (.txt, .md), each passage of which is a row.",
         examples=["jsonl"],
     )
     id_field: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = Field(
@@ -118,6 +118,12 @@ class OutputSpec(Model):
         "laptop a relative path starts at the manifest's folder.",
         examples=["s3://bucket/support"],
         json_schema_extra=immutable("the output cannot change", NEW_PIPELINE),
+    )
+    target_rows: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None,
+        description="Exactly so many accepted rows are made, and then it has succeeded. Rows are "
+        "begun only while all of those on their way could still be needed. Live: it can rise.",
+        examples=[10000],
     )
     commit_interval: Span = Field(
         default=Span("5s"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from weft.data import csv, files, generate, huggingface, jsonl, parquet
+from weft.data import csv, files, generate, huggingface, jsonl, parquet, text
 from weft.data.errors import SourceError
 from weft.data.files import DataFile
 from weft.data.reader import Format, Record
@@ -23,7 +23,7 @@ from weft.data.values import identity
 from weft_api.plan import Source
 from weft_api.source import Dataset
 
-FORMATS: dict[str, Format] = {"jsonl": jsonl, "parquet": parquet, "csv": csv}
+FORMATS: dict[str, Format] = {"jsonl": jsonl, "parquet": parquet, "csv": csv, "text": text}
 _GLANCED_FILES = 16
 _IDS_AT_ONCE = 256
 
@@ -101,6 +101,17 @@ def read(
         return
     for ordinal, record in enumerate(_records(format, found, start), start):
         yield SourceRow(ordinal, str(ordinal), record.columns, record.error)
+
+
+def ids_of(source: Source, storage_options: Mapping[str, str]) -> SeenIds:
+    """The ids of all rows of a source with an `idField`; reads it to its end. Raises
+    `SourceError`."""
+    seen = SeenIds()
+    rows = read(source, storage_options)
+    while chunk := [row for row in islice(rows, _IDS_AT_ONCE)]:
+        usable = [row for row in chunk if not row.error]
+        seen.first([row.id for row in usable], [row.ordinal for row in usable])
+    return seen
 
 
 def _dataset(source: Source) -> Dataset:

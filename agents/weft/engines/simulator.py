@@ -20,6 +20,7 @@ import msgspec
 
 from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError
 from weft.engines.simulated_json import value_for
+from weft.engines.simulated_replies import from_text, listed
 from weft.engines.simulated_text import CHARACTERS_PER_TOKEN, Facts, facts_of, turn
 from weft.engines.simulated_tools import tool_call
 from weft.engines.slots import Slots
@@ -140,6 +141,11 @@ class Simulator(Engine):
         ):
             message.tool_calls = [call]
             finish = "tool_calls"
+        elif text := (
+            (settings.replies and listed(request.messages, settings.replies, chance))
+            or from_text(request.messages, settings.quote_rate, chance)
+        ):
+            message.content = text
         elif (asked := asked_for_json(request.messages)) is not None:
             message.content = self._json(asked, facts, chance)
         else:
