@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from operator_tests.samples import NOW
 from weft_operator.decide.conditions import State, conditions
 from weft_operator.jsontypes import merge_patch
@@ -22,6 +24,22 @@ def test_the_time_stays_while_the_status_stays() -> None:
         if c["lastTransitionTime"] != old["lastTransitionTime"]
     }
     assert changed == {"Ready", "Progressing"}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        READY,
+        State("Starting", "1 of 2 agents serve", progressing=True),
+        State("Invalid", "spec.flow: no such step", stalled=True),
+        State("Suspended", "suspended"),
+    ],
+)
+def test_every_condition_explains_itself(state: State) -> None:
+    made = conditions(state, [], generation=1, now=NOW)
+    assert all(c["message"] and c["reason"] for c in made)
+    true = {c["type"]: c["message"] for c in made if c["status"] == "True"}
+    assert set(true.values()) <= {state.message}
 
 
 def test_the_same_again_is_the_same_object() -> None:

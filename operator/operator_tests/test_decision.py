@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from operator_tests.samples import DEFAULTS, World, gpu_node, pool, writes
-from weft_operator.decide.decision import missing_pipeline
+from weft_operator.decide.decision import decide, missing_pipeline
+from weft_operator.facts import Companions
 from weft_operator.jsontypes import Object
 
 
@@ -179,6 +180,7 @@ def test_a_prompt_in_a_config_map_that_is_not_there_names_it() -> None:
 def test_suspend_removes_the_pods_and_resume_goes_on_with_a_new_image_at_once() -> None:
     world = running()
     world.pipeline["spec"]["suspend"] = True
+    world.head_says("Draining")  # and nothing is in hand
     world.step()
     assert world.cluster is not None
     assert world.cluster["spec"]["suspend"] is True
@@ -236,6 +238,18 @@ def test_a_failed_run_says_why() -> None:
     assert status["message"] == "the source has no column ticket_id"
 
 
+def test_a_run_that_a_budget_has_stopped_says_so_and_is_no_failure() -> None:
+    world = running()
+    said = "budget.tokens: 3,004 of 3,000 tokens used; raise spec.budget.tokens to go on"
+    world.head_says("Stopped", reason="TokenBudgetSpent", message=said)
+    world.step()
+    status = world.pipeline["status"]
+    assert status["phase"] == "Stopped"
+    assert condition(status, "Ready")["reason"] == "TokenBudgetSpent"
+    assert condition(status, "Stalled")["status"] == "False"
+    assert status["message"] == said
+
+
 def test_without_a_matching_gpu_the_condition_names_the_label_and_later_it_goes_on() -> None:
     wanted = pool(gpu={"count": 1, "product": "NVIDIA-B200"})
     world = World(wanted)
@@ -283,6 +297,66 @@ def test_a_changed_head_is_written_and_then_its_pod_made_anew() -> None:
     assert "replace" in writes(world.step())
     decision = world.decide()
     assert [p.name for p in decision.delete_pods] == ["support-head-1"]
+
+
+def test_a_suspended_pipeline_finishes_what_it_has_in_hand_but_not_for_ever() -> None:
+    world = running()
+    world.pipeline["spec"]["suspend"] = True
+    world.head_says("Running", rows={"inFlight": 4})
+    first = world.step()
+    assert first.drain
+    assert first.replace is None
+    assert first.status is not None
+    assert condition(first.status, "Drained")["status"] == "False"
+    world.now += 59
+    world.head_says("Draining", rows={"inFlight": 4})
+    assert not world.decide().drain
+    assert "replace" not in writes(world.decide())
+    world.now += 2
+    world.head_says("Draining", rows={"inFlight": 4})
+    last = world.step()
+    assert last.replace is not None
+    assert last.replace.spec.suspend
+    assert last.status is not None
+    assert "Drained" not in [c["type"] for c in last.status["conditions"]]
+
+
+def test_a_pipeline_that_has_nothing_in_hand_sleeps_at_once() -> None:
+    world = running()
+    world.pipeline["spec"]["suspend"] = True
+    world.head_says("Draining", rows={"inFlight": 0})
+    assert world.decide().replace is not None
+    world.head = None
+    assert world.decide().replace is not None, "nor is a silent head waited for"
+
+
+def test_a_head_that_was_drained_for_nothing_begins_anew() -> None:
+    world = running()
+    world.head_says("Draining", rows={"inFlight": 1})
+    assert world.decide().delete_pods == ()
+    world.head_says("Draining", rows={"inFlight": 0})
+    assert [pod.role for pod in world.decide().delete_pods] == ["head"]
+
+
+def test_an_operator_that_has_not_asked_the_head_reports_nothing_new() -> None:
+    world = running()
+    world.head = None
+    seen = dataclasses.replace(world.seen(), head_unasked=True)
+    decision = decide(seen, DEFAULTS)
+    assert writes(decision) == {}
+    assert decision.polls
+    assert writes(world.decide())["status"]["phase"] == "Starting"
+
+
+def test_a_token_that_is_gone_is_made_anew_and_all_pods_with_it() -> None:
+    world = running()
+    gone = dataclasses.replace(world.seen(), companions=Companions(0.0, network_policy=True))
+    assert "token" in writes(decide(gone, DEFAULTS))
+    world.pods = [dataclasses.replace(pod, started=world.now - 60) for pod in world.pods]
+    world.now += 1
+    for made, pods in ((world.now - 70, 0), (world.now, len(world.pods))):
+        seen = dataclasses.replace(world.seen(), companions=Companions(made, network_policy=True))
+        assert len(decide(seen, DEFAULTS).delete_pods) == pods
 
 
 def test_a_cluster_of_a_former_pipeline_of_that_name_is_waited_for() -> None:

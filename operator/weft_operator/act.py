@@ -28,7 +28,7 @@ from weft_operator.decide.decision import Decision, Replacement
 from weft_operator.decide.statuses import Announcement
 from weft_operator.facts import Key, owner_uid, seconds, timestamp
 from weft_operator.jsontypes import Object, dig, digest, merge_patch
-from weft_operator.kuberay import OVERWRITE_COMMAND
+from weft_operator.kuberay import OVERWRITE_COMMAND, RayCluster
 from weft_operator.metrics import CREATE_SECONDS
 from weft_operator.store import Shelf, Store
 
@@ -140,7 +140,7 @@ class Actor:
         try:
             await self._api.create(EVENTS, obj)
         except ApiError as error:
-            if error.status != 409:
+            if error.status != 409 and not error.namespace_leaves:
                 log.warning("an Event was not written: %s", error)
 
     async def token_of(self, pipeline: Key) -> str | None:
@@ -213,8 +213,23 @@ class Actor:
             *(noted if seen.annotations else [{"op": "add", "path": at, "value": annotations}]),
             {"op": "replace", "path": "/spec", "value": spec},
         ]
-        found = await self._api.patch(CLUSTERS, namespace, seen.name, patch)
+        try:
+            found = await self._api.patch(CLUSTERS, namespace, seen.name, patch)
+        except ApiError as error:
+            if error.status == 422:
+                await self._has_changed(seen, namespace)
+            raise
         self._store.clusters.put(await self._with_digest(found))
+
+    async def _has_changed(self, seen: RayCluster, namespace: str) -> None:
+        """A failed test of a JSON patch is answered with 422, as an invalid object is. Raises
+        `ApiError` 409 where the cluster is another than was seen."""
+        there = await self._api.get(CLUSTERS, namespace, seen.name)
+        meta = {} if there is None else there["metadata"]
+        if (meta.get("uid"), meta.get("generation")) != (seen.uid, seen.generation):
+            if there is not None and dig(there, "metadata", "labels", names.PIPELINE_LABEL):
+                self._store.clusters.put(there)
+            raise ApiError(409, f"changing {seen.name}", "it has changed meanwhile")
 
     async def _with_digest(self, found: Object) -> Object:
         """Where the API server stored something else than was sent (it drops fields that its schema

@@ -65,6 +65,12 @@ class ApiError(Exception):
         self.message = message
         super().__init__(f"{what}: {status or 'no answer'}: {message}")
 
+    @property
+    def namespace_leaves(self) -> bool:
+        """Nothing can be made in a namespace that is being deleted; that is no want of rights. (The
+        words are those of the admission plug-in NamespaceLifecycle.)"""
+        return self.status == 403 and "because it is being terminated" in self.message
+
 
 class Api:
     """Close it, or use it as an async context manager."""

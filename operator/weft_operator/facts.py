@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -62,6 +62,8 @@ class Pod:
     ready: bool
     deleting: bool
     created: float
+    started: float = 0.0
+    """When its container began to run, in seconds since 1970; 0 while it does not."""
     address: str = ""
     node: str = ""
     trouble: str = ""
@@ -89,6 +91,7 @@ class Pod:
             ready=conditions.get("Ready", {}).get("status") == "True",
             deleting="deletionTimestamp" in meta,
             created=seconds(meta.get("creationTimestamp")),
+            started=_started(status),
             address=status.get("podIP", ""),
             node=dig(obj, "spec", "nodeName") or "",
             trouble=_trouble(status),
@@ -96,10 +99,19 @@ class Pod:
         )
 
 
+def _started(status: Mapping[str, Any]) -> float:
+    running = (dig(each, "state", "running", "startedAt") for each in _containers(status))
+    return min((seconds(at) for at in running if at), default=0.0)
+
+
+def _containers(status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return status.get("containerStatuses") or ()
+
+
 def _trouble(status: Mapping[str, Any]) -> str:
     statuses = [
         *(status.get("initContainerStatuses") or ()),
-        *(status.get("containerStatuses") or ()),
+        *_containers(status),
     ]
     for container in statuses:
         waiting = dig(container, "state", "waiting") or {}
@@ -186,6 +198,8 @@ class HeadStatus:
     started: float
     pod_uid: str = ""
     """Of the head pod that answered."""
+    reason: str = ""
+    """Why the run has ended, in one word; "" while it goes on."""
 
     @classmethod
     def from_object(cls, obj: Mapping[str, Any], *, at: float, pod_uid: str = "") -> HeadStatus:
@@ -213,11 +227,21 @@ class HeadStatus:
             output=obj.get("output") or {},
             started=float(obj.get("started") or 0.0),
             pod_uid=pod_uid,
+            reason=obj.get("reason") or "",
         )
 
 
 def _counts(obj: Mapping[str, Any] | None) -> dict[str, int]:
     return {key: int(value) for key, value in (obj or {}).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What a pipeline owns and no watch brings: to watch Secrets is to read everybody's."""
+
+    token_made: float
+    """When the token's Secret was made, in seconds since 1970; 0: there is none."""
+    network_policy: bool
 
 
 @dataclass(frozen=True)
@@ -233,6 +257,8 @@ class Observed:
     pods: tuple[Pod, ...] = ()
     nodes: tuple[Node, ...] | None = None
     """None: the operator may not read nodes."""
+    companions: Companions | None = None
+    """None: there is no cluster yet that could lack them."""
     head: HeadStatus | None = None
     head_unasked: bool = False
     """There is a head, and this operator has not had the time to ask it."""

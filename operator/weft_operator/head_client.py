@@ -1,4 +1,4 @@
-"""The head's control API: its status, and a new Plan for it."""
+"""The head's control API: its status, a new Plan for it, the word to drain."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class HeadClient:
 
     async def put_plan(self, pod: Pod, token: str, plan: str) -> None:
         await self._ask("PUT", pod, "/v1/plan", token, plan)
+
+    async def drain(self, pod: Pod, token: str) -> None:
+        await self._ask("POST", pod, "/v1/drain", token)
 
     async def close(self) -> None:
         if self._session is not None:

@@ -43,6 +43,8 @@ class Heads:
         self._asked: set[Key] = set()
         """Whose head has been asked at least once, whether or not it answered."""
         self._tokens: dict[Key, str] = {}
+        self._shut_out: set[Key] = set()
+        """Whose head has refused the token."""
         self._complained: dict[Key, float] = {}
 
     def follow(self, key: Key, wanted: bool) -> None:
@@ -54,6 +56,10 @@ class Heads:
     async def ask_now(self, key: Key) -> None:
         await self._ask(key, asyncio.Semaphore())
 
+    def is_shut_out(self, key: Key) -> bool:
+        """The head has another token than the Secret."""
+        return key in self._shut_out
+
     def is_unasked(self, key: Key) -> bool:
         """There is a head that has not been asked yet, as after the operator's own start."""
         return key not in self._asked and self.pod_of(key) is not None
@@ -62,6 +68,7 @@ class Heads:
         self._followed.pop(key, None)
         self._said.pop(key, None)
         self._asked.discard(key)
+        self._shut_out.discard(key)
         self._tokens.pop(key, None)
         self._complained.pop(key, None)
 
@@ -118,11 +125,15 @@ class Heads:
             except HeadError as error:
                 if error.status in (401, 403):
                     self._tokens.pop(key, None)  # read anew next time: the Secret may be another
+                    if key not in self._shut_out:
+                        self._shut_out.add(key)
+                        self._changed(key)
                 self._complain(key, error)
                 return
             except Exception as error:  # the API server, for the token
                 self._complain(key, error)
                 return
+        self._shut_out.discard(key)
         before = self._said.get(key)
         self._said[key] = said
         self._complained.pop(key, None)

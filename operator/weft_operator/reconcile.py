@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from weft_operator.act import Actor, NameTaken
 from weft_operator.api import CONFIG_MAPS, Api, ApiError
+from weft_operator.companions import CompanionReader
 from weft_operator.decide import statuses
 from weft_operator.decide.conditions import State
 from weft_operator.decide.decision import Decision, decide, missing_pipeline
 from weft_operator.decide.scale import Memory
-from weft_operator.facts import Key, Observed
+from weft_operator.facts import Companions, Key, Observed, Pod
 from weft_operator.head_client import HeadClient, HeadError
 from weft_operator.heads import Heads
 from weft_operator.jsontypes import Object, dig
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS: Final = 1.0
 """From making a cluster to the first report about it."""
+LEAVING_SECONDS: Final = 30.0
+"""In a namespace that is being deleted there is nothing to do, unless that takes long."""
 CONFLICT_SECONDS: Final = 0.3
 """After a write that was refused because things had changed; the watch brings the change."""
 
@@ -49,6 +52,9 @@ class Reconciler:
         self._client = client
         self._clock = clock
         self._actor = Actor(api, store, settings.identity)
+        with_policies = settings.defaults.callers is not None
+        self._companions = CompanionReader(api, network_policies=with_policies)
+        self._with_prompt_maps: set[Key] = set()
         self._memories: dict[Key, dict[str, Memory]] = {}
         self._counters_written: dict[Key, float] = {}
 
@@ -81,6 +87,8 @@ class Reconciler:
         except NameTaken as error:
             decision = _stalled(seen, "NameTaken", str(error))
         except ApiError as error:
+            if error.namespace_leaves:
+                return LEAVING_SECONDS
             if error.status not in (400, 403, 404, 422):
                 raise
             # Neither time nor a retry mends these; somebody has to read why.
@@ -94,8 +102,11 @@ class Reconciler:
         self._heads.follow(key, decision.polls)
         if decision.hand_plan:
             await self._hand_plan(key, seen, decision.hand_plan, decision.plan_generation)
+        if decision.drain:
+            await self._drain(key)
         # One step at a time, and the echo of one's own write is no news: look what is next.
-        stepped = REPORT_SECONDS if decision.replace is not None else None
+        steps = (decision.replace, decision.token, decision.network_policy)
+        stepped = REPORT_SECONDS if any(step is not None for step in steps) else None
         due = (decision.again_in, again[1], self._prompt_check(seen), stepped)
         return min((t for t in due if t is not None), default=None)
 
@@ -104,6 +115,8 @@ class Reconciler:
         self._memories.pop(key, None)
         self._counters_written.pop(key, None)
         self._heads.forget(key)
+        self._companions.forget(key)
+        self._with_prompt_maps.discard(key)
 
     async def _observe(self, key: Key) -> Observed | None:
         store = self._store
@@ -112,20 +125,29 @@ class Reconciler:
             return None
         pipeline = packed.open()
         cluster = store.clusters.get(key)
+        made = RayCluster.from_object(cluster.open()) if cluster is not None else None
         plans = store.plans.of(key)
+        pods = store.pods.of(key)
         return Observed(
             key=key,
             now=self._clock(),
             pipeline=pipeline,
             pools=tuple(pool.open() for pool in store.pools.of(key)),
-            cluster=RayCluster.from_object(cluster.open()) if cluster is not None else None,
+            cluster=made,
             plan=plans[0] if plans else None,
-            pods=tuple(store.pods.of(key)),
+            pods=tuple(pods),
             nodes=tuple(store.nodes.values()) if self._settings.watch_nodes else None,
+            companions=await self._companions_of(key, made, pods) if made is not None else None,
             head=self._heads.status_of(key),
             head_unasked=self._heads.is_unasked(key),
             prompt_maps=await self._prompt_maps(key[0], pipeline),
         )
+
+    async def _companions_of(
+        self, key: Key, cluster: RayCluster, pods: Sequence[Pod]
+    ) -> Companions:
+        doubtful = self._heads.is_shut_out(key) or any(pod.trouble for pod in pods)
+        return await self._companions.of(key, cluster.uid, doubtful=doubtful)
 
     async def _prompt_maps(
         self, namespace: str, pipeline: Object
@@ -138,7 +160,13 @@ class Reconciler:
         return found
 
     def _prompt_check(self, seen: Observed) -> float | None:
-        return self._settings.prompt_seconds if seen.prompt_maps else None
+        """The more pipelines there are that ask for it, the less often each is looked after."""
+        self._with_prompt_maps.discard(seen.key)
+        if not seen.prompt_maps:
+            return None
+        self._with_prompt_maps.add(seen.key)
+        reads = len(self._with_prompt_maps) / self._settings.prompt_reads_per_second
+        return max(self._settings.prompt_seconds, reads)
 
     async def _without_pipeline(self, key: Key) -> float | None:
         self.forget(key)
@@ -165,6 +193,12 @@ class Reconciler:
                 return Decision(**{**vars(decision), "status": None}), left
         self._counters_written[key] = now
         return decision, None
+
+    async def _drain(self, key: Key) -> None:
+        head, token = self._heads.pod_of(key), await self._heads.token_of(key)
+        if head is not None and token is not None:
+            await self._client.drain(head, token)
+            await self._heads.ask_now(key)
 
     async def _hand_plan(self, key: Key, seen: Observed, plan: str, generation: int) -> None:
         head = self._heads.pod_of(key)

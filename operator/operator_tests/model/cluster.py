@@ -16,7 +16,7 @@ from typing import Any, Final
 from operator_tests.model.server import ModelServer
 from weft_operator import names
 from weft_operator.api import ApiError
-from weft_operator.facts import owner_uid
+from weft_operator.facts import owner_uid, timestamp
 from weft_operator.jsontypes import Object, dig
 from weft_operator.kuberay import GROUP_LABEL, NODE_TYPE_LABEL
 
@@ -172,7 +172,9 @@ class ModelCluster:
                 "phase": "Running",
                 "podIP": "10.0.0.1",
                 "conditions": [{"type": "Ready", "status": "True"}],
-                "containerStatuses": [{"state": {"running": {}}}],
+                "containerStatuses": [
+                    {"state": {"running": {"startedAt": timestamp(self.clock())}}}
+                ],
             }
             if labels.get(names.ROLE_LABEL) == "head":
                 self.heads[meta["uid"]] = ModelHead(

@@ -7,13 +7,14 @@ before or after it has had its effect. Whoever is dead writes nothing more.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from operator_tests.model.cluster import ModelCluster, ModelRefusal
 from operator_tests.model.server import Change, ModelServer, labels_of
 from weft_operator.act import Actor
-from weft_operator.api import Api
+from weft_operator.api import Api, ApiError
 from weft_operator.decide.network import Callers
 from weft_operator.decide.pods import Defaults
 from weft_operator.facts import Pod
@@ -44,6 +45,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.dead = False
+        self.relist = False
+        """The watches are to begin anew: what was deleted meanwhile, they do not tell."""
         self.count = 0
         """Writes that were tried."""
         self.log: list[str] = []
@@ -172,8 +175,8 @@ class Life:
             async with asyncio.TaskGroup() as tasks:
                 for part in (self._queue.run, self._heads.run, self._sweep.run, self._watch):
                     tasks.create_task(self._until_dead(part()))
-        except* Died:
-            pass
+        except* (Died, ApiError):
+            pass  # a start without an answer ends as a process, too
 
     async def _until_dead(self, part: Any) -> None:
         await part
@@ -188,6 +191,10 @@ class Life:
             self._seen += len(fresh)
             for change in self.gate.batch(fresh):
                 self.deliver(change)
+            if self.gate.relist:
+                self.gate.relist = False
+                for id_, obj in list(self._server.objects.items()):
+                    self.deliver(Change(0, id_[0], "", copy.deepcopy(obj), labels_of(obj)))
 
     def deliver(self, change: Change) -> None:
         """As a watch with a label selector would: an object that loses the label is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -74,8 +75,21 @@ async def suspend_and_resume(world: World) -> None:
         lambda: world.status().get("phase") == "Suspended" and not world.pods(),
         200,
     )
+    assert world.cluster.done["drained"] == 1
     await world.rest()
     world.merge("syntheticpipelines", "support", {"spec": {"suspend": False}})
+    await world.serves(2)
+
+
+async def suspend_and_think_better_of_it(world: World) -> None:
+    """It is resumed while it drains: the head, which will issue nothing more, begins anew."""
+    world.apply(pipeline(), pool())
+    await world.serves(2)
+    first = {p["metadata"]["uid"] for p in world.pods()}
+    world.merge("syntheticpipelines", "support", {"spec": {"suspend": True}})
+    await world.until("it drains", lambda: world.cluster.done["drained"] == 1)
+    world.merge("syntheticpipelines", "support", {"spec": {"suspend": False}})
+    await world.until("there is another head", lambda: world.cluster.heads.keys() - first)
     await world.serves(2)
 
 
@@ -143,6 +157,25 @@ async def new_head(world: World) -> None:
     await world.serves(2)
 
 
+async def lose_companions(world: World) -> None:
+    """Somebody deletes the token's Secret and the NetworkPolicy: both are made anew, and so are all
+    pods, since they know each other by the token. The rows that are committed stay."""
+    world.apply(pipeline(), pool())
+    await world.serves(2)
+    before = {p["metadata"]["uid"] for p in world.pods()}
+    await asyncio.sleep(30)
+    world.delete("secrets", "support-weft-token")
+    world.delete("networkpolicies", "support")
+    await world.until(
+        "all pods are made anew",
+        lambda: (
+            len(world.pods()) == 4 and not before & {p["metadata"]["uid"] for p in world.pods()}
+        ),
+        400,
+    )
+    await world.serves(2)
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     each.__name__: each
     for each in (
@@ -155,11 +188,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         finish,
         add_and_remove_pools,
         new_head,
+        lose_companions,
     )
 }
 """Each step waits for the one before, so that the way to the end is always the same."""
 
-RACING: Final[dict[str, Scenario]] = {"change_image_twice": change_image_twice}
+RACING: Final[dict[str, Scenario]] = {
+    each.__name__: each for each in (change_image_twice, suspend_and_think_better_of_it)
+}
 """The end is always the same, the way to it is not."""
 
 

@@ -8,7 +8,6 @@ write that changes nothing moves no version, as with the real one.
 from __future__ import annotations
 
 import base64
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -117,13 +116,13 @@ class ModelServer:
         if not kind:
             served = [{"name": plural} for plural in KINDS]
             return {"resources": served}
-        body = copy.deepcopy(body)
+        body = msgspec.json.decode(msgspec.json.encode(body))
         id_ = (kind, namespace, name)
         match method:
             case "GET" if not name:
                 return self._list(kind, namespace, query)
             case "GET":
-                return copy.deepcopy(self._existing(id_, what))
+                return copied(self._existing(id_, what))
             case "POST":
                 return self._create(kind, namespace, body, what, who)
             case "PUT":
@@ -137,7 +136,7 @@ class ModelServer:
     def _list(self, kind: str, namespace: str, query: Mapping[str, str]) -> Object:
         wanted = query.get("labelSelector", "")
         items = [
-            copy.deepcopy(obj)
+            copied(obj)
             for obj in self.all(kind)
             if namespace in ("", obj["metadata"].get("namespace", ""))
             and (not wanted or wanted in labels_of(obj))
@@ -226,12 +225,12 @@ class ModelServer:
             raise ApiError(409, what, f"Precondition failed: UID in precondition: {uid}")
         if id_[0] == "pods" and not options.get("now"):
             if "deletionTimestamp" in old["metadata"]:
-                return copy.deepcopy(old)
+                return copied(old)
             meta = {**old["metadata"], "deletionTimestamp": timestamp(self._clock())}
             return self._store(id_, {**old, "metadata": meta}, "MODIFIED", "delete", "", who)
         del self.objects[id_]
         self.version += 1
-        gone = copy.deepcopy(old)
+        gone = copied(old)
         gone["metadata"]["resourceVersion"] = str(self.version)
         self._note(Change(self.version, id_[0], "DELETED", gone, labels_of(old)))
         self.writes.append(Write(who, "delete", id_, "", old["metadata"]["uid"]))
@@ -241,19 +240,25 @@ class ModelServer:
         self, id_: Id, new: Object, change: str, verb: str, subresource: str, who: str
     ) -> Object:
         old = self.objects.get(id_)
-        new = _pruned(id_[0], msgspec.json.decode(msgspec.json.encode(new)))
+        new = _pruned(id_[0], copied(new))
         if old is not None and new == old:
-            return copy.deepcopy(old)
+            return copied(old)
         self.version += 1
         new["metadata"]["resourceVersion"] = str(self.version)
         self.objects[id_] = new
         before = labels_of(old) if old is not None else {}
-        self._note(Change(self.version, id_[0], change, copy.deepcopy(new), before))
+        self._note(Change(self.version, id_[0], change, copied(new), before))
         self.writes.append(Write(who, verb, id_, subresource, new["metadata"]["uid"]))
-        return copy.deepcopy(new)
+        return copied(new)
 
     def _note(self, change: Change) -> None:
         self.changes.append(change)
+
+
+def copied(obj: Object) -> Object:
+    """As it is when it has travelled as JSON."""
+    found: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return found
 
 
 def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from unittest import mock
 
-from weft_operator import act, head_client, heads, keyed_queue, sweep
+from weft_operator import act, companions, head_client, heads, keyed_queue, sweep
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ START: Final = 1_800_000_000.0
 LEAST: Final = 1e-6
 """Seconds that a turn of the loop takes: time that stands still would make a timer that is due in a
 nanosecond due for ever."""
-_MODULES: Final = (act, head_client, heads, keyed_queue, sweep)
+_MODULES: Final = (act, companions, head_client, heads, keyed_queue, sweep)
 """They read the clock themselves."""
 
 

@@ -15,6 +15,9 @@ from weft_operator.facts import timestamp
 from weft_operator.jsontypes import Object
 
 OURS: Final = ("Ready", "Progressing", "Stalled")
+DRAINED: Final = "Drained"
+"""There, and False, while a pipeline that is suspended finishes what it has in hand; its time says
+since when."""
 _LONGEST: Final = 4096
 """Bytes; the API's own bound on a condition's message is 32,768."""
 
@@ -39,8 +42,12 @@ def conditions(
     conditions that are not ours."""
     given: list[tuple[str, bool, str, str]] = [
         ("Ready", state.ready, state.reason, state.message),
-        ("Progressing", state.progressing, state.reason if state.progressing else "Idle", ""),
-        ("Stalled", state.stalled, state.reason if state.stalled else "AsWanted", ""),
+        ("Progressing", True, state.reason, state.message)
+        if state.progressing
+        else ("Progressing", False, "Idle", "nothing is under way"),
+        ("Stalled", True, state.reason, state.message)
+        if state.stalled
+        else ("Stalled", False, "AsWanted", "nobody has to act"),
         *state.extra,
     ]
     known = {c.get("type", ""): c for c in before}
@@ -50,8 +57,13 @@ def conditions(
     return [*made, *foreign]
 
 
+def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Of a resource's status; empty where it has none of that kind."""
+    return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+
+
 def _was_ours(condition: Mapping[str, Any]) -> bool:
-    return condition.get("type") in (*OURS, "GPUsMatched")
+    return condition.get("type") in (*OURS, DRAINED, "GPUsMatched")
 
 
 def _condition(

@@ -11,7 +11,7 @@ from weft_operator import names
 from weft_operator.decide import network, scale, statuses
 from weft_operator.decide import pools as pool_views
 from weft_operator.decide.compiled import Compiled, compiled
-from weft_operator.decide.conditions import State
+from weft_operator.decide.conditions import DRAINED, State, condition
 from weft_operator.decide.lifecycle import Course, course
 from weft_operator.decide.pods import Defaults
 from weft_operator.decide.pools import PoolView, view
@@ -32,8 +32,12 @@ from weft_operator.kuberay import ClusterSpec, RayCluster
 PATIENCE: Final = 10.0
 """Seconds that a new pipeline is given for what it refers to: `kubectl apply -k` sends objects one
 by one, in an order of its own."""
+DRAIN_SECONDS: Final = 60.0
+"""What a pipeline that is suspended is given to finish the rows that are in hand."""
 HEAD_WORD: Final = 30.0
 """Seconds for which the head's last answer counts."""
+CLOCKS_DIFFER: Final = 2.0
+"""Seconds that a node's clock may be behind the API server's."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Decision:
     delete_pods: tuple[Pod, ...] = ()
     hand_plan: str = ""
     """The Plan's JSON for the running head."""
+    drain: bool = False
+    """Whether the head is to be told to issue nothing more."""
     plan_generation: int = 0
     """Of the Plan that is out, or goes out now."""
     status: Object | None = None
@@ -198,14 +204,15 @@ class _Run:
             now=seen.now,
         )
         views, memories = self._views(head, way)
-        writes = self._writes(views, way)
+        drains_for = self._drains_for(head, way)
+        writes = self._writes(views, way, head) if drains_for is None else {}
         hand = (
             way.wish == "run"
             and head is not None
             and head.plan_generation < plan.generation
             and not self.made.changed
         )
-        phase, state = self._state(views, way, head, writes)
+        phase, state = self._state(views, way, head, drains_for is not None)
         status = statuses.pipeline_status(
             seen,
             phase,
@@ -223,13 +230,32 @@ class _Run:
             plan_generation=plan.generation,
             pool_statuses=pool_statuses,
             memories=memories,
-            again_in=way.remove_in,
-            polls=seen.cluster is not None and way.wish in ("run", "keep"),
+            drain=drains_for is not None and head is not None and head.phase == "Running",
+            again_in=way.remove_in if drains_for is None else drains_for,
+            polls=seen.cluster is not None
+            and (way.wish in ("run", "keep") or drains_for is not None),
         )
         if seen.head_unasked and seen.pipeline.get("status"):
             # An operator that has just started knows less than what its predecessor reported.
             return replace(decision, pool_statuses={})
         return _with_status(seen, decision, status, events)
+
+    def _drains_for(self, head: HeadStatus | None, way: Course) -> float | None:
+        """Seconds for which the rows in hand may still be finished before the pods go; None: they
+        need not be waited for, or have been."""
+        cluster = self.seen.cluster
+        if way.wish != "sleep" or way.finished or cluster is None or cluster.spec.suspend:
+            return None
+        if self.seen.head_unasked:
+            return 1.0
+        if head is None or head.phase not in ("Running", "Draining"):
+            return None
+        if head.phase == "Draining" and not head.rows.get("inFlight"):
+            return None
+        told = condition(self.seen.pipeline.get("status") or {}, DRAINED)
+        since = seconds(told.get("lastTransitionTime")) or self.seen.now
+        left = since + DRAIN_SECONDS - self.seen.now
+        return left if left > 0 else None
 
     def _finished(self, head: HeadStatus | None, generation: int) -> bool:
         before = self.seen.pipeline.get("status") or {}
@@ -273,7 +299,9 @@ class _Run:
             )
         return views, memories
 
-    def _writes(self, views: Sequence[PoolView], way: Course) -> dict[str, Any]:
+    def _writes(
+        self, views: Sequence[PoolView], way: Course, head: HeadStatus | None
+    ) -> dict[str, Any]:
         seen, pipeline, cluster = self.seen, self.pipeline, self.seen.cluster
         if way.wish == "keep":
             return {}
@@ -304,22 +332,38 @@ class _Run:
             ],
             suspend=way.wish == "sleep" or other_ray,
         )
-        if cluster is None:
+        there = seen.companions
+        if cluster is None or (there is not None and not there.token_made):
             writes["token"] = self._owned("Secret", names.token_secret(pipeline.metadata.name))
+        if cluster is None or (there is not None and not there.network_policy):
             writes["network_policy"] = self._network_policy()
+        if cluster is None:
             writes["create"] = cluster_object(pipeline, spec)
         elif spec != cluster.spec or is_drifted(cluster):
             writes["replace"] = Replacement(cluster, spec)
-        elif outdated := self._outdated_head():
-            writes["delete_pods"] = (outdated,)
+        elif leaving := self._with_former_token() or self._outdated_head(head):
+            writes["delete_pods"] = leaving
         return writes
 
-    def _outdated_head(self) -> Pod | None:
-        """A head made from a former template: KubeRay makes it anew when it is gone, and what is
-        committed is not lost."""
+    def _with_former_token(self) -> tuple[Pod, ...]:
+        """All pods, if one of them began before the token's Secret was made: somebody has deleted
+        the former one, which is how a token is changed. They know each other by it, so that none
+        with the new one could work beside those; no row is lost when they begin anew."""
+        there = self.seen.companions
+        if there is None or not there.token_made:
+            return ()
+        staying = tuple(pod for pod in self.seen.pods if not pod.deleting)
+        former = any(0 < pod.started < there.token_made - CLOCKS_DIFFER for pod in staying)
+        return staying if former else ()
+
+    def _outdated_head(self, head: HeadStatus | None) -> tuple[Pod, ...]:
+        """A head made from a former template, or one that was drained for a suspension that has
+        been taken back. KubeRay makes it anew when it is gone; what is committed is not lost."""
         pod = head_pod(self.seen.pods)
-        wanted = head_revision(self.pipeline)
-        return pod if pod is not None and pod.revision != wanted else None
+        if pod is None:
+            return ()
+        is_drained = head is not None and head.phase == "Draining" and not head.rows.get("inFlight")
+        return (pod,) if is_drained or pod.revision != head_revision(self.pipeline) else ()
 
     def _plan_map(self, generation: int) -> Object:
         obj = self._owned("ConfigMap", names.plan_map(self.pipeline.metadata.name))
@@ -351,18 +395,28 @@ class _Run:
         views: Sequence[PoolView],
         way: Course,
         head: HeadStatus | None,
-        writes: Mapping[str, Any],
+        drains: bool,
     ) -> tuple[str, State]:
         """(phase, state) of the pipeline."""
         if way.finished:
             return "Succeeded", State("Succeeded", _counts(self.seen, head), ready=True)
         if way.wish == "sleep":
+            if drains:
+                text = (
+                    f"suspended; the rows in hand are finished first, {DRAIN_SECONDS:.0f} s at most"
+                )
+                extra = ((DRAINED, False, "Draining", text),)
+                return "Draining", State("Suspending", text, progressing=True, extra=extra)
             if self.seen.pods:
                 text = "suspended; its pods are leaving"
                 return "Draining", State("Suspending", text, progressing=True)
             return "Suspended", State("Suspended", "suspended; set spec.suspend: false to go on")
         if head is not None and head.phase == "Failed":
-            return "Failed", State("RunFailed", head.message or "the run failed", stalled=True)
+            reason = head.reason or "RunFailed"
+            return "Failed", State(reason, head.message or "the run failed", stalled=True)
+        if head is not None and head.phase == "Stopped":
+            text = head.message or "it was drained; nothing is on its way"
+            return "Stopped", State(head.reason or "Stopped", text, ready=True)
         running = head is not None and head.phase in ("Running", "Draining")
         phase = "Running" if running else "Starting"
         pod = head_pod(self.seen.pods)

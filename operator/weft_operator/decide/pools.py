@@ -146,4 +146,5 @@ def _gpu_condition(view: PoolView) -> tuple[tuple[str, bool, str, str], ...]:
     if view.gpus.verdict == "NotAsked":
         return ()
     matched = view.gpus.verdict == "Matched"
-    return (("GPUsMatched", matched, view.gpus.verdict, view.gpus.message),)
+    said = view.gpus.message or "there are nodes that can take its pods"
+    return (("GPUsMatched", matched, view.gpus.verdict, said),)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from weft_operator import names
-from weft_operator.decide.conditions import State, conditions
+from weft_operator.decide.conditions import State, condition, conditions
 from weft_operator.decide.pools import PoolView
 from weft_operator.facts import HeadStatus, Observed, timestamp
-from weft_operator.jsontypes import Object, dig
+from weft_operator.jsontypes import Object
 
 COUNTER_SECONDS: Final = 5.0
 """Least time between two writes of a status of which only counters have moved."""
@@ -115,19 +115,18 @@ def announcements(obj: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[
     """Events for what has turned: the phase, and being stalled or not. Never for the same again."""
     before: Mapping[str, Any] = obj.get("status") or {}
     found: list[Announcement] = []
-    was, now = _condition(before, "Stalled"), _condition(after, "Stalled")
+    was, now = condition(before, "Stalled"), condition(after, "Stalled")
     if now.get("status") == "True" and (
         was.get("status") != "True" or was.get("reason") != now.get("reason")
     ):
-        message = _condition(after, "Ready").get("message", "")
-        found.append(Announcement(obj, "Warning", now["reason"], message))
+        found.append(Announcement(obj, "Warning", now["reason"], now.get("message", "")))
     phase = after.get("phase")
     if phase is not None and phase != before.get("phase") and phase != "Stalled":
         kind: Literal["Normal", "Warning"] = "Warning" if phase == "Failed" else "Normal"
         found.append(Announcement(obj, kind, phase, after.get("message") or phase))
     if phase is None:
-        was_ready = _condition(before, "Ready").get("status")
-        ready = _condition(after, "Ready")
+        was_ready = condition(before, "Ready").get("status")
+        ready = condition(after, "Ready")
         if ready.get("status") == "True" and was_ready != "True":
             found.append(Announcement(obj, "Normal", ready["reason"], ready.get("message", "")))
         old, new = before.get("updateRevision"), after.get("updateRevision")
@@ -135,8 +134,3 @@ def announcements(obj: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[
             text = f"revision {new} replaces {old}, pod by pod"
             found.append(Announcement(obj, "Normal", "RolloutStarted", text))
     return found
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    listed = dig(status, "conditions") or ()
-    return next((c for c in listed if c.get("type") == kind), {})

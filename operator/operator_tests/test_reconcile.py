@@ -1,0 +1,64 @@
+"""What the reconcile makes of answers that are no plain yes, against the model of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from operator_tests.model import virtual_time
+from operator_tests.model.life import Gate
+from operator_tests.model.scenarios import create
+from operator_tests.model.virtual_time import VirtualTime
+from operator_tests.model.world import NAMESPACE, World
+from operator_tests.samples import pipeline, pool
+from weft_operator.jsontypes import Object
+
+
+class Rival(Gate):
+    """Somebody whose change to the cluster comes just before the operator's."""
+
+    world: World
+    change: Object | None = None
+
+    async def write(self, method: str, path: str, effect: Callable[[], Object]) -> Object:
+        if self.change and method == "PATCH" and path.endswith("rayclusters/support"):
+            change, self.change = self.change, None
+            self.world.merge("rayclusters", "support", change)
+        return effect()
+
+
+def test_in_a_namespace_that_is_being_deleted_it_keeps_quiet(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(time: VirtualTime) -> None:
+        async with World(time, lambda _: Gate()) as world:
+            await asyncio.sleep(1)
+            world.apply(pipeline(), pool())
+            world.server.terminating.add(NAMESPACE)
+            await asyncio.sleep(90)
+            assert not world.status()
+            assert len(world.gates[0].log) <= 4 * 4
+
+    with caplog.at_level(logging.WARNING):
+        virtual_time.run(main)
+    assert not caplog.records
+
+
+def test_a_change_by_hand_between_look_and_write_is_no_refusal() -> None:
+    """The API server answers 422 to a JSON patch whose test fails: look again, say nothing."""
+
+    async def main(time: VirtualTime) -> None:
+        rival = Rival()
+        async with World(time, lambda _: rival) as world:
+            await create(world)
+            rival.change = {"spec": {"rayVersion": "0.0.1"}}
+            rival.world = world
+            world.merge("agentpools", "drafter", {"spec": {"replicas": 3}})
+            await world.serves(3)
+            assert not rival.change, "it was never in the way"
+            assert not [e for e in world.server.all("events") if e["type"] == "Warning"]
+
+    virtual_time.run(main)
