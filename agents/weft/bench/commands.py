@@ -12,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from weft.bench.figures import Result
 
-BENCHES = ("hops", "slots", "peers", "memory", "recovery")
+BENCHES = ("hops", "slots", "peers", "memory", "recovery", "bounds", "guarantee")
+SHORT = BENCHES[:-2]
+"""Those of `all`; a million rows take ten minutes by themselves."""
 
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
@@ -81,14 +83,29 @@ def recovery(target: Path | None, quick: bool) -> None:
     _run(["recovery"], target, quick)
 
 
+@command.command
+@_options
+@click.option("--rows", type=click.IntRange(min=10_000), default=1_000_000, show_default=True)
+def bounds(target: Path | None, quick: bool, rows: int) -> None:
+    """Memory, descriptors and queues over many rows, and with a consumer that is slow."""
+    _run(["bounds"], target, quick, **({} if quick else {"rows": rows}))
+
+
+@command.command
+@_options
+def guarantee(target: Path | None, quick: bool) -> None:
+    """What it costs that nothing is lost or doubled: hops a second with and without."""
+    _run(["guarantee"], target, quick)
+
+
 @command.command(name="all")
 @_options
 def everything(target: Path | None, quick: bool) -> None:
-    """All of them, one after the other."""
-    _run(BENCHES, target, quick)
+    """All of them but bounds and guarantee, one after the other."""
+    _run(SHORT, target, quick)
 
 
-def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
+def _run(names: Sequence[str], target: Path | None, quick: bool, **settings: int) -> None:
     from rich.console import Console
 
     from weft.bench.report import show, write
@@ -104,7 +121,7 @@ def _run(names: Sequence[str], target: Path | None, quick: bool) -> None:
         measure = importlib.import_module(f"weft.bench.{name}").measure
         try:
             with quiet_stderr():
-                result: Result = measure(console, quick=quick)
+                result: Result = measure(console, quick=quick, **settings)
         except RunFailed as error:
             raise Refused(f"bench {name}: {error}", code=FAILED) from None
         show(console, result)

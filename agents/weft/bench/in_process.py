@@ -7,9 +7,11 @@ import asyncio
 import gc
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from weft.bench.fire_and_forget import ForgetfulAgent, ForgetfulSource, ForgetfulWriter
 from weft.bench.plans import ECHOES, echo_plan
 from weft.engines import make_engine
 from weft.protocol.agent import AgentNode
@@ -48,12 +50,16 @@ class InProcess(msgspec.Struct):
         return self.total - self.handling - self.frames
 
 
-def measure(*, rows: int, in_flight: int, chars: int = 1024) -> InProcess:
-    """Run `rows` rows of the echo pipeline to their end."""
+def measure(*, rows: int, in_flight: int, chars: int = 1024, guaranteed: bool = True) -> InProcess:
+    """Run `rows` rows of the echo pipeline to their end. Not `guaranteed`: by machines that send
+    and forget (`fire_and_forget`)."""
     before = gc.get_threshold()
     collector.spare()
     try:
-        return asyncio.run(_World(rows, in_flight, chars).run())
+        world = _World(rows, in_flight, chars)
+        if not guaranteed:
+            world.forget(in_flight)
+        return asyncio.run(world.run())
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
@@ -69,17 +75,17 @@ class _World:
             for number, name in enumerate(ECHOES, 2)
         ]
         members.append(Member(len(members) + 1, "writer", "writer-0", "", partitions=(0,)))
-        self.source = SourceNode(
+        self.source: Any = SourceNode(
             1, entry=ECHOES[0], generation=1, max_rows=in_flight, max_bytes=1 << 30
         )
-        self.agents = [
+        self.agents: list[Any] = [
             AgentNode(number, step=name, fence_rows=max(4096, 4 * in_flight))
             for number, name in enumerate(ECHOES, 2)
         ]
-        self.writer = WriterNode(
+        self.writer: Any = WriterNode(
             len(members), partitions=1, owned=(0,), committed=CommittedRows(), interval=0.2
         )
-        self.nodes: dict[int, Node] = {
+        self.nodes: dict[int, Any] = {
             node.incarnation: node for node in (self.source, *self.agents, self.writer)
         }
         self.hops = {
@@ -100,6 +106,17 @@ class _World:
                     node.connect(peer, now)
         self.handling = self.encoding = 0.0
         self.made = self.bytes = self.frames = 0
+
+    def forget(self, in_flight: int) -> None:
+        """Put machines that promise nothing in place of the real ones."""
+        peers = {node.step: node.incarnation for node in self.agents} | {"source": 1}
+        writer = self.writer.incarnation
+        self.source = ForgetfulSource(1, peers, writer, entry=ECHOES[0], max_rows=in_flight)
+        self.agents = [
+            ForgetfulAgent(node.incarnation, peers, writer, step=node.step) for node in self.agents
+        ]
+        self.writer = ForgetfulWriter(writer, peers, writer)
+        self.nodes = {node.incarnation: node for node in (self.source, *self.agents, self.writer)}
 
     async def run(self) -> InProcess:
         began = time.process_time()
