@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from finished_rows import finished
 
 from weft.data import columns
+from weft.data.chain import Link
 from weft.data.table import OutputTable
 
 ROWS = 2000
@@ -41,9 +42,9 @@ def main() -> None:
     print(f"{ROWS} rows of {size:.0f} encoded bytes")
     pieces = list(columns.chunks(rows))
     moment = columns.now()
-    cost = best(lambda: [columns.to_batch(piece, moment) for piece in pieces], ROWS)
+    cost = best(lambda: [columns.to_batch(piece, moment, Link(0, ""))[0] for piece in pieces], ROWS)
     print(f"{'conversion to Arrow':32}{cost:8.1f} µs/row")
-    batches = [columns.to_batch(piece, moment) for piece in pieces]
+    batches = [columns.to_batch(piece, moment, Link(0, ""))[0] for piece in pieces]
     for name, level in (("none", None), ("snappy", None), ("lz4", None), ("zstd", 1), ("zstd", 3)):
 
         def write(name: str = name, level: int | None = level) -> io.BytesIO:

@@ -17,6 +17,8 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import astuple
 
+from weft.data import chain
+from weft.data.chain import Link
 from weft.protocol.writer import Finished
 from weft.row import ChatMessage, Origin, Row, ToolCall, decode_row
 from weft.segment import ModelCall, Segment, ToolTrace, Verdict, decode_segment
@@ -82,6 +84,7 @@ _SEGMENT = pa.struct(
         ("verdicts", pa.list_(_VERDICT)),
     ]
 )
+_CHAIN = pa.struct([("sequence", _whole), ("digest", _text), ("link", _text)])
 
 FILE_SCHEMA = pa.schema(
     [
@@ -98,6 +101,7 @@ FILE_SCHEMA = pa.schema(
         ("attempts", _whole),
         ("epoch", _whole),
         ("committed", pa.timestamp("us", tz="UTC")),
+        ("chain", _CHAIN),
     ]
 )
 """Columns of a data file. `tools`, `source`, `data`, and in the provenance `sampling`, `notes`
@@ -126,30 +130,65 @@ def chunks(rows: Sequence[Finished], limit: int = CHUNK_BYTES) -> Iterator[list[
         yield chunk
 
 
-def to_batch(rows: Sequence[Finished], committed: datetime) -> pa.RecordBatch:
-    """One batch of `FILE_SCHEMA`. Raises msgspec's and Arrow's errors for a damaged row."""
+def to_batch(
+    rows: Sequence[Finished], committed: datetime, before: Link
+) -> tuple[pa.RecordBatch, Link]:
+    """One batch of `FILE_SCHEMA`, and the last row's link; `before`: that of the row before.
+
+    Raises msgspec's and Arrow's errors for a damaged row."""
     bodies = [decode_row(row.body) for row in rows]
     traces = [
         _trace(row, body.origin, [decode_segment(segment) for segment in row.segments])
         for row, body in zip(rows, bodies, strict=True)
     ]
     prompt_tokens, completion_tokens = _tokens(traces)
+    tools, source, data = (
+        [_json(value).decode() for value in values]
+        for values in zip(*[(body.tools, body.source, body.data) for body in bodies], strict=True)
+    )
+    moment = chain.microseconds(committed)
+    links: list[tuple[str, Link]] = []
+    for at, (row, body) in enumerate(zip(rows, bodies, strict=True)):
+        digest = chain.Content(
+            row.row,
+            body.id,
+            row.status,
+            row.reason,
+            body.messages,
+            tools[at],
+            source[at],
+            data[at],
+            traces[at],
+            prompt_tokens[at],
+            completion_tokens[at],
+            row.attempts,
+            row.epoch,
+            moment,
+        ).digest()
+        before = chain.after(before, digest)
+        links.append((digest, before))
     columns = [
         _ints([row.row for row in rows]),
         _texts([body.id for body in bodies]),
         _texts([row.reason for row in rows]),
         _messages(bodies),
-        _json_texts(body.tools for body in bodies),
-        _json_texts(body.source for body in bodies),
-        _json_texts(body.data for body in bodies),
+        _texts(tools),
+        _texts(source),
+        _texts(data),
         _provenance(traces),
         _ints(prompt_tokens),
         _ints(completion_tokens),
         _ints([row.attempts for row in rows]),
         _ints([row.epoch for row in rows]),
         pa.array([committed] * len(rows), FILE_SCHEMA.field("committed").type),
+        _struct(
+            _CHAIN,
+            _ints([link.sequence for _, link in links]),
+            _texts([digest for digest, _ in links]),
+            _texts([link.link for _, link in links]),
+        ),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=FILE_SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=FILE_SCHEMA), before
 
 
 def _trace(row: Finished, origin: Origin | None, segments: list[Segment]) -> list[Segment]:
@@ -180,7 +219,7 @@ def salvage(rows: Sequence[Finished], committed: datetime) -> None:
     kept, as base64, in the field `body`."""
     for row in rows:
         try:
-            to_batch([row], committed)
+            to_batch([row], committed, Link(0, ""))
         except Exception as error:
             row.status = "dead"
             row.reason = f"could not be written as {row.reason or 'a finished row'}: {error}"

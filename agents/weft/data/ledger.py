@@ -43,9 +43,16 @@ class Ledger:
         )
 
     def advance(
-        self, application: str, *, old: int, new: int, actions: Sequence[AddAction] = ()
+        self,
+        application: str,
+        *,
+        old: int,
+        new: int,
+        actions: Sequence[AddAction] = (),
+        noted: Mapping[str, str] | None = None,
     ) -> int:
-        """Commit the actions and the number `new`, if the number is still `old`.
+        """Commit the actions and the number `new`, if the number is still `old`. `noted` goes into
+        the commit's metadata.
 
         Returns the number that is in the table then: `new` when this commit is in it, else what
         another commit has put there. Raises `OutputError` when the store fails for too long;
@@ -55,7 +62,7 @@ class Ledger:
             problem: Exception | None = None
             if self.number(application) == old:
                 try:
-                    self.write(application, new, actions)
+                    self.write(application, new, actions, noted)
                 except Exception as error:
                     problem = error
                 self.table.update_incremental()
@@ -71,13 +78,22 @@ class Ledger:
             storage_options=self._storage_options,
         )
 
-    def write(self, application: str, number: int, actions: Sequence[AddAction]) -> None:
+    def write(
+        self,
+        application: str,
+        number: int,
+        actions: Sequence[AddAction],
+        noted: Mapping[str, str] | None = None,
+    ) -> None:
         """One try. May raise although the commit is in the table."""
         self.table.create_write_transaction(
             list(actions),
             mode="append",
             schema=TABLE_SCHEMA,
             partition_by=["status"],
-            commit_properties=CommitProperties(app_transactions=[Transaction(application, number)]),
+            commit_properties=CommitProperties(
+                custom_metadata=dict(noted or {}),
+                app_transactions=[Transaction(application, number)],
+            ),
             post_commithook_properties=_HOOKS,
         )

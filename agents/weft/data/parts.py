@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from weft.data import columns
+from weft.data.chain import Link
 from weft.protocol.writer import Finished
 
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
@@ -64,16 +65,19 @@ def partition_in_name(path: str) -> int | None:
     return int(number) if name.startswith("p") and number.isdecimal() else None
 
 
-def write_parts(files: Any, rows: Sequence[Finished], *, partition: int, number: int) -> list[Part]:
+def write_parts(
+    files: Any, rows: Sequence[Finished], *, partition: int, number: int, before: Link
+) -> tuple[list[Part], Link]:
     """Write the rows into one file per status that they have. `files`: the table's own file system.
 
     At most one row group of each status is in memory as Arrow. A row that cannot be converted
-    becomes a dead letter (its `status` changes in place)."""
+    becomes a dead letter (its `status` changes in place). `before`: the link of the partition's
+    last row; returned with the parts is that of the last one written."""
     committed = columns.now()
     open_files: dict[str, _PartFile] = {}
     try:
         for chunk in columns.chunks(rows):
-            converted = _convert(chunk, committed)
+            converted, before = _convert(chunk, committed, before)
             for status in columns.STATUSES:
                 chosen = [at for at, row in enumerate(chunk) if row.status == status]
                 if not chosen:
@@ -83,18 +87,18 @@ def write_parts(files: Any, rows: Sequence[Finished], *, partition: int, number:
                     open_files[status] = _PartFile(files, path, status)
                 whole = len(chosen) == len(chunk)
                 open_files[status].write(converted if whole else converted.take(pa.array(chosen)))
-        return [part_file.finish() for part_file in open_files.values()]
+        return [part_file.finish() for part_file in open_files.values()], before
     finally:
         for part_file in open_files.values():
             part_file.abandon()
 
 
-def _convert(rows: list[Finished], committed: Any) -> pa.RecordBatch:
+def _convert(rows: list[Finished], committed: Any, before: Link) -> tuple[pa.RecordBatch, Link]:
     try:
-        return columns.to_batch(rows, committed)
+        return columns.to_batch(rows, committed, before)
     except Exception:
         columns.salvage(rows, committed)
-        return columns.to_batch(rows, committed)
+        return columns.to_batch(rows, committed, before)
 
 
 class _PartFile:

@@ -11,6 +11,7 @@ import msgspec
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from weft.data.chain import Link
 from weft.data.parts import partition_in_name
 from weft.protocol.committed import CommittedRows
 from weft.protocol.view import partition_of
@@ -74,6 +75,39 @@ def read_rows(
                     )
                     found.update(zip(mine, repeat(file.status)))
     return found
+
+
+def last_link(table: DeltaTable, files: Any, *, partition: int, partitions: int) -> Link | None:
+    """The link of the partition's last row in the version that `table` has seen; None without rows.
+
+    Of the files that name the partition only those of its newest commit are read, and of the others
+    (a compaction's) all. Raises the store's errors."""
+    mine: dict[str, list[ActiveFile]] = {}
+    others: list[ActiveFile] = []
+    for file in active_files(table):
+        named = partition_in_name(file.path)
+        if named is None:
+            others.append(file)
+        elif named == partition:
+            mine.setdefault(file.path.rpartition("/")[2], []).append(file)
+    last: Link | None = None
+    for file in [*(mine[max(mine)] if mine else []), *others]:
+        with files.open_input_file(file.path) as stream:
+            reader = pq.ParquetFile(stream)
+            for batch in reader.iter_batches(
+                _BATCH, columns=["row", "chain.sequence", "chain.link"], use_threads=False
+            ):
+                rows, (sequence, link) = batch.column(0), batch.column(1).flatten()
+                numbers = sequence.fill_null(0).to_numpy(zero_copy_only=False)
+                least = last.sequence if last else 0
+                # The highest first: of a few partitions' rows, ours is among the first few.
+                for at in numbers.argsort()[::-1]:
+                    if numbers[at] <= least:
+                        break
+                    if partition_of(rows[at].as_py(), partitions) == partition:
+                        last = Link(int(numbers[at]), link[at].as_py())
+                        break
+    return last
 
 
 def _keys(files: Any, file: ActiveFile) -> list[list[int]]:

@@ -34,6 +34,10 @@ class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
     retried: str
     """When it was put back."""
     attempts: int = 1
+    sequence: int = 0
+    """Its place in the chain (`chain.py`), which is whole with it."""
+    digest: str = ""
+    link: str = ""
 
 
 def keep(files: Any, ends: Iterable[Earlier]) -> None:
@@ -63,6 +67,17 @@ def read(
     return {row: _one_each(ends) for row, ends in found.items()}
 
 
+def all_of(files: Any) -> list[Earlier]:
+    """Everything on record. Raises the store's errors."""
+    found: list[Earlier] = []
+    for file in files.get_file_info(arrow_fs.FileSelector(FOLDER, allow_not_found=True)):
+        if file.path.endswith(".jsonl"):
+            with files.open_input_stream(file.path) as stream:
+                lines = stream.read().splitlines()
+            found += [msgspec.json.decode(line, type=Earlier) for line in lines]
+    return found
+
+
 def noted(segments: list[bytes], ends: Collection[Earlier]) -> list[bytes]:
     """The segments, the first with the row's earlier ends in its notes."""
     if not segments:
@@ -70,7 +85,8 @@ def noted(segments: list[bytes], ends: Collection[Earlier]) -> list[bytes]:
     first = decode_segment(segments[0])
     told = [msgspec.to_builtins(end) for end in ends]
     for end in told:
-        del end["row"], end["id"]
+        for place in ("row", "id", "sequence", "digest", "link"):
+            end.pop(place, None)
     first.notes = {**first.notes, NOTE: told}
     return [encode_segment(first), *segments[1:]]
 

@@ -25,7 +25,7 @@ from weft.protocol.view import partition_of
 AT_ONCE = 2000
 """Rows of one transaction: they are named one by one."""
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
-_COLUMNS = ["row", "id", "reason", "attempts", "committed"]
+_COLUMNS = ["row", "id", "reason", "attempts", "committed", "chain"]
 
 
 class DeadRow(msgspec.Struct, frozen=True):
@@ -36,6 +36,9 @@ class DeadRow(msgspec.Struct, frozen=True):
     reason: str
     attempts: int
     committed: str
+    sequence: int = 0
+    digest: str = ""
+    link: str = ""
 
 
 def dead_rows(table: OutputTable) -> Iterator[DeadRow]:
@@ -56,7 +59,10 @@ def put_back(table: OutputTable, rows: Sequence[DeadRow]) -> int:
 def _put_back(table: OutputTable, rows: Sequence[DeadRow]) -> int:
     ledger = table.ledger
     now = datetime.now(UTC).isoformat()
-    ends = [Earlier(r.row, r.id, r.reason, r.committed, now, r.attempts) for r in rows]
+    ends = [
+        Earlier(r.row, r.id, r.reason, r.committed, now, r.attempts, r.sequence, r.digest, r.link)
+        for r in rows
+    ]
     table.patiently(lambda: retried.keep(table.files, ends), "the rows' ends cannot be recorded")
     keys = [row.row for row in rows]
     tried = False
@@ -97,6 +103,7 @@ def _dead(table: OutputTable, keys: list[int] | None) -> list[DeadRow]:
             row["reason"] or "",
             row["attempts"] or 1,
             row["committed"].isoformat(),
+            **(row["chain"] or {}),
         )
         for row in found
     ]

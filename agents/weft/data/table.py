@@ -22,12 +22,13 @@ from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 
 from weft.data import layout, retried
+from weft.data.chain import Link, beginning
 from weft.data.columns import STATUSES
 from weft.data.errors import OutputError, Superseded
 from weft.data.ledger import Ledger
 from weft.data.parts import Part, write_parts
 from weft.data.patience import PATIENCE, T, patiently
-from weft.data.readback import active_files, read_rows
+from weft.data.readback import active_files, last_link, read_rows
 from weft.data.retried import Earlier
 from weft.data.storage import absolute, delta_options, shown
 from weft.data.ticket import Ticket
@@ -67,8 +68,10 @@ class _Seat(msgspec.Struct):
     """Of our newest commit that is in the table."""
     used: Ticket
     """The newest that was tried. Never used again for other rows: it names the files too."""
-    lost: dict[Ticket, frozenset[int]] = {}
-    """Rows of the commits that may be in the table or turn up yet."""
+    chain: Link
+    """Of the last row that is in the table."""
+    lost: dict[Ticket, tuple[frozenset[int], Link]] = {}
+    """The commits that may be in the table or turn up yet: their rows, and the last one's link."""
     arrived: set[int] = set()
     """Rows of such a commit that are in the table; the caller does not know yet."""
     retried: dict[int, list[Earlier]] = {}
@@ -159,7 +162,11 @@ class OutputTable:
                 break
         rows = self._read(partition)
         self._seats[partition] = _Seat(
-            partition, landed=ticket, used=ticket, retried=self._retried(partition, rows)
+            partition,
+            landed=ticket,
+            used=ticket,
+            chain=self._last_link(partition),
+            retried=self._retried(partition, rows),
         )
         return Claim(partition, ticket.claim, rows)
 
@@ -208,20 +215,21 @@ class OutputTable:
         """Bytes of the data files when the rows are in; None when, instead, rows of a commit given
         up earlier have turned up. Raises `Superseded`, `OutputError`."""
         seat.used = ticket = seat.used.next()
-        parts = self._write(rows, seat)
-        seat.lost[ticket] = frozenset(row.row for row in rows)
+        parts, last = self._write(rows, seat)
+        seat.lost[ticket] = frozenset(row.row for row in rows), last
         number = self.ledger.advance(
             seat.application,
             old=seat.landed.pack(),
             new=ticket.pack(),
             actions=[part.action() for part in parts],
+            noted={f"weft.head.{seat.partition}": f"{last.sequence} {last.link}"},
         )
         found = Ticket.unpack(number)
         if found not in seat.lost:
             # The parts stay: our commit may have landed just before the other's.
             del self._seats[seat.partition]
             raise Superseded(f"partition {seat.partition} has a newer writer (claim {found.claim})")
-        arrived = seat.lost[found]
+        arrived, seat.chain = seat.lost[found]
         # What is in the table shuts out all that was tried before it.
         seat.landed, seat.lost = found, {}
         if found == ticket:
@@ -244,6 +252,15 @@ class OutputTable:
             "the committed rows cannot be read back",
         )
 
+    def _last_link(self, partition: int) -> Link:
+        found = self.patiently(
+            lambda: last_link(
+                self.ledger.table, self.files, partition=partition, partitions=self.partitions
+            ),
+            "the end of the chain cannot be read back",
+        )
+        return found or beginning(str(self.ledger.table.metadata().id), partition)
+
     def _retried(self, partition: int, committed: CommittedRows) -> dict[int, list[Earlier]]:
         return self.patiently(
             lambda: retried.read(
@@ -255,10 +272,14 @@ class OutputTable:
             "what is on record of retried rows cannot be read",
         )
 
-    def _write(self, rows: list[Finished], seat: _Seat) -> list[Part]:
+    def _write(self, rows: list[Finished], seat: _Seat) -> tuple[list[Part], Link]:
         return self.patiently(
             lambda: write_parts(
-                self.files, rows, partition=seat.partition, number=seat.used.pack()
+                self.files,
+                rows,
+                partition=seat.partition,
+                number=seat.used.pack(),
+                before=seat.chain,
             ),
             f"{len(rows)} rows cannot be written",
         )
