@@ -11,8 +11,8 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo lint test test-unit test-simulation test-ray test-vllm test-cluster \
-  bench cluster cluster-down shell-env
+.PHONY: help setup demo lint test test-unit test-simulation test-ray test-attack test-vllm \
+  test-cluster   bench cluster cluster-down shell-env
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -49,6 +49,12 @@ test-simulation: $(READY) ## The delivery protocol under SEEDS=0:20000 seeded sc
 
 test-ray: $(READY) ## Whole pipelines on an embedded Ray, with processes killed under them
 	@pytest -m "ray and not vllm and not cluster"
+
+# KILLS=2000 for a long campaign; SEED says whom they strike, how and when.
+KILLS ?= 200
+SEED ?= 1
+test-attack: $(READY) ## Processes of weft run killed and paused, KILLS=200 times, the table judged
+	@python -m weft.attack --kills $(KILLS) --seed $(SEED)
 
 test-vllm: $(READY) ## The real vLLM on CPU, in an environment of its own
 	@e2e/vllm/test

@@ -18,14 +18,17 @@ from weft.attack import oracle, pipeline
 from weft.attack.processes import Command, ours, send
 from weft.attack.strikes import OURS, Strike
 
-STALLED = 60.0
-"""Seconds without a commit, attacks going on or not, after which a run hangs."""
+STALLED = 90.0
+"""Seconds from the last commit and the last blow on after which a run hangs."""
+HOLD_FIRE = 8.0
+"""Seconds without a commit after which nothing is struck until there is one: who is killed faster
+than a process starts can only wait, which shows nothing."""
 CALM = 180.0
 """Seconds that a run has to finish from the last strike on."""
 GONE = 90.0
 """Seconds after its own end, or Ray's, in which a command and all its processes must be gone: Ray
 gives its GCS 60 s to come back."""
-BEGINS = 60.0
+BEGINS = 150.0
 """Seconds from the start of a command to its first commit."""
 TARGET = 10.0
 """Seconds that a strike waits for somebody of its role to be up."""
@@ -80,6 +83,9 @@ class Attack:
         self._sleepers: list[tuple[float, int, Blow]] = []
         self._commits = 0
         self._moved = 0.0
+        """When the last commit was seen (monotonic seconds)."""
+        self._disturbed = 0.0
+        """When the last blow has been done with."""
         self._command: Command
 
     def run(self, strikes: Iterator[Strike]) -> Round:
@@ -121,6 +127,8 @@ class Attack:
     def _under_fire(self, strikes: Iterator[Strike]) -> None:
         for strike in strikes:
             self._pass(strike.after)
+            while time.monotonic() - self._moved > HOLD_FIRE and self._command.ended() is None:
+                self._pass(LOOK)
             if self._command.ended() is not None:
                 return
             self._strike(strike)
@@ -138,6 +146,7 @@ class Attack:
             self._missed += 1
             return
         self._blows.append(blow)
+        self._disturbed = time.monotonic() + strike.pause
         if strike.pause:
             until = time.monotonic() + strike.pause
             for pid in blow.pids:
@@ -179,6 +188,7 @@ class Attack:
         self._command = Command(self._folder)
         self._commits = self._count()
         self._moved = time.monotonic()
+        self._disturbed = self._moved + BEGINS - STALLED
 
     def _wait_for_commit(self) -> None:
         """Until the run has really begun."""
@@ -210,8 +220,8 @@ class Attack:
             count = self._count()
             if count != self._commits or self._command.ended() is not None:
                 self._commits, self._moved = count, now
-            elif now - self._moved > STALLED:
-                raise Hung(f"no commit for {STALLED:.0f} s")
+            elif now - max(self._moved, self._disturbed) > STALLED:
+                raise Hung(f"no commit for {STALLED:.0f} s, with nothing struck meanwhile")
             if now >= until:
                 return
             time.sleep(min(LOOK, until - now))
