@@ -56,14 +56,14 @@ def measure(console: Console, *, quick: bool = False) -> Result:
             Figure("through the whole of Weft: a hop", whole, "µs of CPU"),
             Figure(
                 "of it, copies, acknowledgements, settlements, fences",
-                100 * kept / whole,
+                kept / whole,
                 "%",
-                at_most(25),
+                at_most(0.25),
                 f"{kept:.1f} µs: the difference above",
             ),
             Figure(
                 "of it, those and all of the writer's work",
-                100 * (kept + writer) / whole,
+                (kept + writer) / whole,
                 "%",
                 None,
                 f"the writer {writer:.1f} µs: joins, Parquet, commits",
