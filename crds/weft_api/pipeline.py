@@ -10,6 +10,7 @@ from weft_api.base import FREE_OBJECT, Model, Rule, keyed_by
 from weft_api.flow import FlowSpec
 from weft_api.governance import GovernanceRule
 from weft_api.kubernetes import PodFields
+from weft_api.limits import BudgetSpec, StopOnSpec
 from weft_api.mcp import Mcp
 from weft_api.meta import Resource
 from weft_api.patterns import DATA_KEY, RELEASE, TOOL
@@ -238,6 +239,16 @@ class PipelineSpec(Model):
         default_factory=DeliverySpec,
         description="How rows are delivered, and the bounds on what is under way.",
         examples=[{"maxAttempts": 3, "inFlightRows": 1000}],
+    )
+    budget: BudgetSpec | None = Field(
+        default=None,
+        description="What may be used, and what it costs.",
+        examples=[{"tokens": 50_000_000, "wallTime": "8h"}],
+    )
+    stop_on: StopOnSpec | None = Field(
+        default=None,
+        description="What ends a run as failed, before it has cost more.",
+        examples=[{"rejectionRate": 0.9, "afterRows": 100}],
     )
     rollout: RolloutSpec = Field(
         default_factory=RolloutSpec,

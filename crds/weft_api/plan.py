@@ -15,6 +15,7 @@ from weft_api.engine import ApiKeyRef, Engine
 from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
 from weft_api.governance import GovernanceRule
+from weft_api.limits import BudgetSpec, StopOnSpec
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
 from weft_api.pool import ROLLED, AgentPool, Gpu
 from weft_api.rollout import RolloutSpec
@@ -37,6 +38,8 @@ class Output(Model):
     uri: str
     commit_interval: float
     """Seconds."""
+    target_rows: int | None = None
+    """Accepted rows that are wanted; None: as many as come of the source."""
 
 
 class Flow(Model):
@@ -104,6 +107,8 @@ class Plan(Model):
     governance: list[GovernanceRule] = Field(default_factory=list)
     delivery: Delivery
     rollout: RolloutSpec = RolloutSpec()
+    budget: BudgetSpec | None = None
+    stop_on: StopOnSpec | None = None
     seed: Annotated[int, Field(ge=0)]
     pools: list[PoolPlan]
 
@@ -159,7 +164,11 @@ def compile_plan(
         pipeline=pipeline.metadata.name,
         uid=pipeline.metadata.uid,
         source=_source(spec.source),
-        output=Output(uri=spec.output.uri, commit_interval=spec.output.commit_interval.seconds),
+        output=Output(
+            uri=spec.output.uri,
+            commit_interval=spec.output.commit_interval.seconds,
+            target_rows=spec.output.target_rows,
+        ),
         storage_secret=spec.storage.secret_ref.name if spec.storage else "",
         flow=Flow(
             entry=spec.flow.entry,
@@ -172,6 +181,8 @@ def compile_plan(
         governance=spec.governance,
         delivery=_delivery(spec.delivery),
         rollout=spec.rollout,
+        budget=spec.budget,
+        stop_on=spec.stop_on,
         seed=spec.seed,
         pools=[_pool(pool, pipeline) for pool in sorted(pools, key=lambda p: p.metadata.name)],
     )

@@ -9,7 +9,15 @@ from pydantic import Field
 from weft_api.base import Model, keyed_by
 
 Phase = Literal[
-    "Pending", "Starting", "Running", "Suspended", "Draining", "Succeeded", "Failed", "Stalled"
+    "Pending",
+    "Starting",
+    "Running",
+    "Suspended",
+    "Draining",
+    "Stopped",
+    "Succeeded",
+    "Failed",
+    "Stalled",
 ]
 Count = Annotated[int, Field(ge=0)]
 
@@ -44,7 +52,15 @@ class RowCounts(Model):
     accepted: Count = Field(default=0, description="Committed as accepted.", examples=[480])
     rejected: Count = Field(default=0, description="Committed as rejected.", examples=[12])
     dead: Count = Field(default=0, description="Committed as dead, with their error.", examples=[1])
-    in_flight: Count = Field(default=0, description="On their way.", examples=[7])
+    in_flight: Count = Field(
+        default=0, description="On their way between the agents.", examples=[7]
+    )
+    committing: Count = Field(
+        default=0, description="Finished by the agents; they wait for their commit.", examples=[3]
+    )
+    target: Count | None = Field(
+        default=None, description="Accepted rows that are wanted.", examples=[10000]
+    )
     pending: Count = Field(default=0, description="Not yet started.", examples=[0])
 
 

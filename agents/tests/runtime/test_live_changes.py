@@ -81,7 +81,7 @@ class Folder:
     def __init__(self, path: Path, **settings: Any) -> None:
         self.path = path
         self._settings = {
-            "rows": 700,
+            "rows": 2000,
             "version": 1,
             "policy": "Keep",
             "hops": 4,
@@ -124,7 +124,7 @@ def test_a_prompt_changed_ten_times_is_used_by_new_rows_and_no_row_mixes_version
     assert len(took) == 10
     assert max(took) < 5
     rows = _rows(tmp_path)
-    assert Counter(Counter(rows["row"]).values()) == {1: 700}
+    assert Counter(Counter(rows["row"]).values()) == {1: 2000}
     assert set(rows["status"]) == {"accepted"}
     plans = [{segment["plan"] for segment in provenance} for provenance in rows["provenance"]]
     assert all(len(found) == 1 for found in plans)
@@ -204,15 +204,9 @@ def test_a_head_that_starts_again_goes_on_by_the_plan_that_was_handed_over(tmp_p
         assert {message["content"] for message in messages} == {f"version {min(found)}"}
     # Another day: the same manifests are the same generation, others a new one.
     folder.write(version=2, rows=900)
-    assert LocalRunNumber(tmp_path).generation == 2
+    assert LocalRun(load([tmp_path]).compile()).numbered().generation == 2
     folder.write(version=3)
-    assert LocalRunNumber(tmp_path).generation == 3
-
-
-def LocalRunNumber(folder: Path):  # type: ignore[no-untyped-def]  # noqa: N802
-    run = LocalRun(load([folder]).compile())
-    run._number_the_plan()
-    return run.plan
+    assert LocalRun(load([tmp_path]).compile()).numbered().generation == 3
 
 
 def test_apply_says_which_run_it_looked_for(tmp_path: Path) -> None:
@@ -227,6 +221,12 @@ def test_apply_says_which_run_it_looked_for(tmp_path: Path) -> None:
 
 def _rows(folder: Path) -> Any:
     return DeltaTable(folder / "out").to_pandas()
+
+
+def _committed(run: LocalRun) -> int:
+    status = run.status()
+    assert status is not None
+    return status.rows.accepted
 
 
 def _wait_for(run: LocalRun, *, committed: int) -> Status:

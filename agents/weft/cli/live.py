@@ -129,6 +129,9 @@ def _rows(progress: Progress) -> Text:
         text.append(f"{name}   ", "dim")
     text.append(f"{rows.in_flight:,} ")
     text.append("under way   ", "dim")
+    if rows.committing:
+        text.append(f"{rows.committing:,} ")
+        text.append("to commit   ", "dim")
     if rows.pending is not None:
         text.append(f"{rows.pending:,} ")
         text.append("to come", "dim")
@@ -137,15 +140,17 @@ def _rows(progress: Progress) -> Text:
 
 def _bar(progress: Progress) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    total = progress.status.rows.total
+    rows = progress.status.rows
+    total = rows.total if rows.target is None else rows.target
+    made = progress.ended if rows.target is None else rows.accepted
     table.add_row(
         ProgressBar(
             total=total,
-            completed=progress.ended,
+            completed=made,
             width=40,
             pulse=total is None,
         ),
-        f"{progress.ended:,}" + (f" / {total:,}" if total is not None else " rows"),
+        f"{made:,}" + (f" / {total:,}" if total is not None else " rows"),
         f"{progress.share:.0%}" if progress.share is not None else "",
         f"{units.rate(progress.rows_per_second)} rows/s",
         f"{units.seconds(progress.left)} left" if progress.left is not None else "",

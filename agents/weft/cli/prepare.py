@@ -65,14 +65,19 @@ def prepare(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes) -> Pre
     """Checks everything and makes the output, if there is none yet.
 
     Raises `ManifestErrors` and `Refused`."""
-    checked = wanted(read(paths, pipeline), wishes)
+    return _opened(ready(read(paths, pipeline), wishes), wishes)
+
+
+def ready(manifests: Manifests, wishes: Wishes) -> Checked:
+    """Everything but the output is there. Raises `ManifestErrors` and `Refused`."""
+    checked = wanted(manifests, wishes)
     manifests = checked.manifests
     faults = list(_unserved(checked))
     pools = [pool for pool in manifests.pools if pool.spec.replicas]
     faults += engines.unavailable(pools, by_flag=wishes.engine is not None)
     if faults:
         raise ManifestErrors(located(faults, manifests.origins))
-    return _opened(checked, wishes)
+    return checked
 
 
 def wanted(manifests: Manifests, wishes: Wishes) -> Checked:
@@ -120,7 +125,7 @@ def _opened(checked: Checked, wishes: Wishes) -> Prepared:
         )
         try:
             done = table.counts()
-            complete = _is_complete(checked, table, sum(done.values()))
+            complete = _is_complete(checked, table, done)
         finally:
             table.close()
     except OutputError as error:
@@ -133,10 +138,13 @@ def _opened(checked: Checked, wishes: Wishes) -> Prepared:
     return Prepared(checked, wishes, done, complete)
 
 
-def _is_complete(checked: Checked, table: OutputTable, done: int) -> bool:
+def _is_complete(checked: Checked, table: OutputTable, done: Mapping[str, int]) -> bool:
     """Looked up row by row, but only where the counts allow it: the source may have changed."""
+    target = checked.plan.output.target_rows
+    if target is not None:
+        return done["accepted"] >= target
     rows = checked.rows
-    if rows is None or done < rows:
+    if rows is None or sum(done.values()) < rows:
         return False
     committed = table.committed()
     return all(row in committed for row in range(rows))

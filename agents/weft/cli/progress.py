@@ -53,7 +53,10 @@ class Progress:
     @property
     def share(self) -> float | None:
         """Of the rows that are to be made, the part that has ended; None without their number."""
-        total = self.status.rows.total
+        rows = self.status.rows
+        if rows.target is not None:
+            return min(1.0, rows.accepted / rows.target)
+        total = rows.total
         return min(1.0, self.ended / total) if total else None
 
 
@@ -176,10 +179,14 @@ def where_rows_are(status: Status) -> str:
 
 
 def _left(status: Status, rate: float) -> float | None:
-    total = status.rows.total
-    if total is None or rate <= 0 or status.phase != "Running":
+    rows = status.rows
+    if rate <= 0 or status.phase != "Running":
         return None
-    return max(0, total - ended(status)) / rate
+    if rows.target is not None:
+        # As many of those to come are accepted as of those that were.
+        share = rows.accepted / ended(status) if rows.accepted else 0.0
+        return max(0, rows.target - rows.accepted) / (rate * share) if share else None
+    return None if rows.total is None else max(0, rows.total - ended(status)) / rate
 
 
 def _serving(pool: PoolStatus) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 FAILED = 1
 BAD_INPUT = 2
+STOPPED = 3
+"""In order, with rows left: a budget is spent."""
 
 
 class Refused(Exception):

@@ -31,6 +31,20 @@ from weft.cli.options import paths, pipeline_name
     help="For --engine openai: the environment variable that holds the API key. "
     "Default: OPENAI_API_KEY for OpenAI's own address, else none.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Make a sample in this process and tell what all rows will take.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1, max=10_000),
+    metavar="N",
+    help="For --dry-run: rows to make. Default: 20.",
+)
+@click.option(
+    "--rows", type=click.IntRange(min=1), metavar="N", help="For --dry-run: estimate for N rows."
+)
 @click.option("--plain", is_flag=True, help="Plain lines, as where there is no terminal.")
 @click.option(
     "--json", "as_json", is_flag=True, help="A status (JSON) per line; the last is the final one."
@@ -44,6 +58,9 @@ def command(
     base_url: str | None,
     model: str | None,
     api_key_env: str | None,
+    dry_run: bool,
+    sample: int | None,
+    rows: int | None,
     plain: bool,
     as_json: bool,
 ) -> int:
@@ -57,12 +74,14 @@ def command(
     \b
     weft run examples/support
     weft run examples/support --limit 20 --output /tmp/try
+    weft run examples/support --dry-run --rows 1000000
     weft run examples/support --engine openai --model gpt-5-mini
     weft run examples/support --engine openai --base-url http://127.0.0.1:8000/v1 \\
         --model Qwen/Qwen3-8B
     weft run examples/support --json | tail -1 | jq .rows
 
-    Exit code: 0 when every row has ended, 1 when the run failed, 2 for bad input, 130 after Ctrl-C.
+    Exit code: 0 when every row has ended, 1 when the run failed, 2 for bad input, 3 when a budget
+    is spent, 130 after Ctrl-C.
     """
     from weft.cli.engines import Flags
     from weft.cli.prepare import Wishes
@@ -72,5 +91,16 @@ def command(
     if engine is None and (base_url or model or api_key_env):
         raise Refused("run: --base-url, --model and --api-key-env belong to --engine; add it")
     flags = Flags(engine, base_url, model, api_key_env) if engine else None
+    if not dry_run and (sample or rows):
+        raise Refused("run: --sample and --rows belong to --dry-run; add it")
+    if dry_run:
+        from weft.cli.checks import read
+        from weft.cli.prepare import ready
+        from weft.cli.sampling import SAMPLE
+        from weft.cli.sampling import dry_run as sampled
+
+        wishes = Wishes(output, limit, flags)
+        sampled(ready(read(paths, pipeline), wishes), sample or SAMPLE, rows)
+        return 0
     view = "json" if as_json else "plain" if plain else "live"
     return run(paths, pipeline, Wishes(output, limit, flags), view=view)

@@ -17,7 +17,7 @@ from weft.cli.prepare import Prepared, Wishes, prepare
 from weft.cli.progress import Meter, ended
 from weft.cli.quiet import quiet_stderr
 from weft.cli.reasons import grouped
-from weft.cli.refused import FAILED, Refused, parted
+from weft.cli.refused import FAILED, STOPPED, Refused, parted
 from weft.cli.screen import screen
 from weft.cli.stored import Stored
 from weft.cli.summary import summary
@@ -56,7 +56,7 @@ def run(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes, *, view: s
         raise Refused(f"run: {failure}", code=FAILED)
     if stops.count and not (final and final.finished):
         return 128 + stops.signum
-    return 0
+    return STOPPED if final is not None and final.phase == "Stopped" else 0
 
 
 def _view(kind: str, console: Console, prepared: Prepared) -> View:
@@ -152,8 +152,9 @@ class _Watch:
 
 
 def _draining(status: Status) -> str:
+    under_way = status.rows.in_flight + status.rows.committing
     return (
-        f"Draining: {status.rows.in_flight:,} rows under way end first. Ctrl-C again stops at once "
+        f"Draining: {under_way:,} rows under way end first. Ctrl-C again stops at once "
         "and loses nothing either; the same command goes on later."
     )
 
@@ -170,11 +171,14 @@ def _tell_complete(prepared: Prepared, console: Console, view: str) -> None:
         in_flight=0,
         pending=0,
         resumed=sum(done.values()),
+        target=prepared.plan.output.target_rows,
     )
     if view == "json":
         JsonView(sys.stdout, prepared.plan).close(status)
         return
-    console.print(f"All {status.rows.resumed:,} rows were done already; nothing had to be started.")
+    target = status.rows.target
+    rows = f"{status.rows.resumed:,} rows" if target is None else f"{target:,} rows wanted"
+    console.print(f"All {rows} were done already; nothing had to be started.")
     console.print(summary(status, done, simulated=prepared.simulated))
 
 

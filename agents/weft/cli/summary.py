@@ -49,14 +49,16 @@ def _figures(status: Status, done: Mapping[str, int], simulated: bool) -> Table:
     if status.tokens.prompt or status.tokens.completion:
         tokens = status.tokens
         table.add_row(
-            "tokens", f"{tokens.prompt:,} prompt, {tokens.completion:,} completion (this run)"
+            "tokens", f"{tokens.prompt:,} prompt, {tokens.completion:,} completion (all runs)"
         )
+    if status.cost is not None:
+        table.add_row("cost", f"{status.cost} by the price table (all runs)")
     if simulated:
         table.add_row("engine", SIMULATED)
     if rows.reissued:
         table.add_row("begun again", f"{rows.reissued:,} rows, after a process had died")
     table.add_row("output", f"{short_path(status.output.uri)} (Delta table)")
-    if status.message and status.phase != "Succeeded":
+    if status.message and (status.phase != "Succeeded" or rows.target is not None):
         table.add_row("message", Text(status.message))
     return table
 
@@ -76,7 +78,7 @@ def accounted(status: Status) -> Text:
     text.append(f" = {done:,}")
     if rows.total is not None and done <= rows.total:
         text.append(f" of {rows.total:,} source rows", "bold" if done == rows.total else "")
-        if done < rows.total:
+        if done < rows.total and rows.target is None:
             text.append(f"; {rows.total - done:,} are left for the next run")
     else:
         text.append(" rows")

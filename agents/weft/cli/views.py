@@ -110,12 +110,15 @@ def plain_line(progress: Progress) -> str:
         return f"waiting for {', '.join(progress.starting)}"
     rows = progress.status.rows
     total = "" if rows.total is None else f" of {rows.total:,}"
+    wanted = "" if rows.target is None else f" of {rows.target:,}"
     parts = [
-        f"{progress.ended:,}{total} rows ({rows.accepted:,} accepted, {rows.rejected:,} rejected, "
-        f"{rows.dead:,} dead)",
+        f"{progress.ended:,}{total} rows ({rows.accepted:,}{wanted} accepted, "
+        f"{rows.rejected:,} rejected, {rows.dead:,} dead)",
         f"{rows.in_flight:,} in flight",
         f"{units.rate(progress.rows_per_second)} rows/s",
     ]
+    if rows.committing:
+        parts.insert(2, f"{rows.committing:,} to commit")
     if progress.left is not None:
         parts.append(f"{units.seconds(progress.left)} left")
     return ", ".join(parts)

@@ -41,6 +41,17 @@ class SeenIds:
             self._merge()
         return found
 
+    def has(self, ids: Sequence[str]) -> list[bool]:
+        """Whether each id is among those remembered; nothing is remembered by it."""
+        digests = [hash(text) & 0xFFFFFFFFFFFFFFFF for text in ids]
+        found = [digest in self._recent for digest in digests]
+        wanted = np.array(digests, dtype=np.uint64)
+        for keys, _ in self._runs:
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            for hit in np.flatnonzero(keys[at] == wanted):
+                found[int(hit)] = True
+        return found
+
     @property
     def nbytes(self) -> int:
         """Memory of the sorted runs in bytes."""

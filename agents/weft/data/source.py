@@ -108,7 +108,7 @@ def ids_of(source: Source, storage_options: Mapping[str, str]) -> SeenIds:
     `SourceError`."""
     seen = SeenIds()
     rows = read(source, storage_options)
-    while chunk := [row for row in islice(rows, _IDS_AT_ONCE)]:
+    while chunk := list(islice(rows, _IDS_AT_ONCE)):
         usable = [row for row in chunk if not row.error]
         seen.first([row.id for row in usable], [row.ordinal for row in usable])
     return seen

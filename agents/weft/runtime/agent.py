@@ -208,11 +208,11 @@ class AgentProcess(Process):
         node = self._node
         counts.in_flight = len(node.in_work) if node else 0
         counts.inbox = node.load() - counts.in_flight if node else 0
-        counts.inbox = node.load() - counts.in_flight if node else 0
         engine = self._engine.trouble if self._engine else ""
         counts.trouble = self.refused or engine or self._trouble
         counts.rss = resident_bytes()
         counts.plan = self.plan.generation
+        counts.process = self.number
         return counts
 
     def drained(self) -> bool:
@@ -316,9 +316,9 @@ class AgentProcess(Process):
         counts.seconds += now - started
         # Until a row passes again: where an endpoint is down, no row does.
         self._trouble = "" if isinstance(outcome, Passed) else outcome.reason
+        counts.prompt_tokens += outcome.prompt_tokens
+        counts.completion_tokens += outcome.completion_tokens
         if isinstance(outcome, Passed):
-            counts.prompt_tokens += outcome.prompt_tokens
-            counts.completion_tokens += outcome.completion_tokens
             node.complete(
                 work, outcome.to, outcome.body, outcome.segment, now, reason=outcome.reason
             )

@@ -78,7 +78,7 @@ class Feed:
                 self.read += 1
                 if row.ordinal in self._done:
                     continue
-                while self.suspended or not self._node.room():
+                while self.suspended or not self._may_begin(row.ordinal):
                     self._room.clear()
                     self._on_issue()
                     await self._room.wait()
@@ -87,6 +87,11 @@ class Feed:
             await asyncio.sleep(0)
         self.exhausted = True
         self._on_issue()
+
+    def _may_begin(self, row: int) -> bool:
+        """Whether there is room, and the target leaves some."""
+        node, target = self._node, self._plan.output.target_rows
+        return node.room() and node.needed(row, target, self._done.counts["accepted"])
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -20,23 +20,18 @@ from weft.data.table import OutputTable, claim_generation
 from weft.protocol.committed import CommittedRows
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.source import SourceNode
-from weft.protocol.view import Role, View
-from weft.runtime import collector
+from weft.protocol.view import View
+from weft.runtime import collector, limits
+from weft.runtime.accounts import accounts_of
 from weft.runtime.feed import Feed
 from weft.runtime.generations import MOST, Generations
 from weft.runtime.hops import Hops
+from weft.runtime.limits import money
 from weft.runtime.parts import RayParts
 from weft.runtime.process import Place
 from weft.runtime.registry import Registry
-from weft.runtime.status import (
-    InstanceStatus,
-    OutputStatus,
-    PoolStatus,
-    RowCounts,
-    Stats,
-    Status,
-    TokenCounts,
-)
+from weft.runtime.report import instances, pool_statuses
+from weft.runtime.status import OutputStatus, RowCounts, Status, TokenCounts
 from weft.transport.handshake import Identity
 from weft.transport.mesh import Mesh
 from weft.transport.server import Server
@@ -94,14 +89,17 @@ class HeadProcess:
         self._info: SourceInfo | None = None
         self._done = CommittedRows()
         self._resumed = 0
+        self._before: dict[str, int] = {}
+        self._version = 0
         self._node: SourceNode | None = None
         self._mesh: Mesh | None = None
         self._registry: Registry | None = None
         self._feed: Feed | None = None
         self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
-        self._retired = Stats()
-        self._last_stats: dict[int, Stats] = {}
+        self._accounts = accounts_of(plan.output.uri, from_environment())
+        self._stop: limits.Stop | None = None
+        """How it is to end; None while it goes on."""
 
     async def run(self) -> Status:
         """Returns the final status: `Succeeded`, or `Failed` with the line that says why."""
@@ -113,9 +111,11 @@ class HeadProcess:
             collector.spare()
             await server.start(self.place.bind)
             node = self._serve(generation, f"{self.place.advertise}:{server.port}")
+            self._accounts.begin()
             self._feed = feed = Feed(self.plan, from_environment(), self._done, node, self._flush)
-            feeding = asyncio.create_task(feed.run())
             self.phase = "Running"
+            self._look_at_limits()  # Before the first row: a budget may be spent already.
+            feeding = asyncio.create_task(feed.run())
             await self._watch(node, feed, feeding)
         except (OutputError, SourceError, PlanRefused) as error:
             self._fail(str(error))
@@ -131,16 +131,15 @@ class HeadProcess:
             if self._mesh is not None:
                 await self._mesh.close()
             await server.close()
+            self._accounts.end()
+            self._account()
+            await self._call(self._accounts.save)
             self._thread.shutdown(wait=False)
         return self.status()
 
     def drain(self) -> None:
         """Issue nothing more; the run ends when what is on its way has ended."""
-        if self._feed is not None and self.phase == "Running":
-            self.phase = "Draining"
-            self._feed.suspended = True
-            if self._registry is not None:
-                self._registry.hurry()
+        self._wind_down(limits.Stop("Stopped", limits.DRAINED, ""))
 
     def stop(self) -> None:
         """End at once. What is on its way is issued again by the next run."""
@@ -180,6 +179,15 @@ class HeadProcess:
             faults += rolled(self.plan, plan)
         if faults:
             raise PlanRefused("\n".join(map(str, faults)))
+        target = plan.output.target_rows
+        if target is not None and target != self.plan.output.target_rows:
+            begun = self._done.counts["accepted"]
+            begun += len(self._node.outstanding) if self._node is not None else 0
+            if begun > target:
+                raise PlanRefused(
+                    f"spec.output.targetRows: {begun:,} rows are accepted or on their way, which "
+                    f"may be more than {target:,}; write {begun} or more"
+                )
 
     def _adopt(self, plan: Plan) -> None:
         """Issue rows by the plan from here on, and tell everyone."""
@@ -195,6 +203,10 @@ class HeadProcess:
                 self._generations.keep(used)
         if feed is not None:
             feed.update(plan)
+            if self._stop is not None and self._stop.phase == "Stopped" and self._may_go_on():
+                self._stop = None
+                self.phase = "Running"
+                feed.suspended = False
         if registry is not None:
             plans = self._generations.all()
             kept = [kept.generation for kept in plans]
@@ -235,6 +247,8 @@ class HeadProcess:
         finally:
             await self._call(table.close)
         self._resumed = len(self._done)
+        self._before = dict(self._done.counts)
+        await self._call(self._accounts.load)
         return generation
 
     async def _take_up(self) -> None:
@@ -300,7 +314,8 @@ class HeadProcess:
             now = time.monotonic()
             registry.directory.heartbeat(node.incarnation, now)
             registry.tick(now)
-            self._keep_stats()
+            self._account()
+            self._look_at_limits()
             if node.room():
                 # Room comes with time as well as with frames: when members of an earlier head have
                 # been waited for.
@@ -308,15 +323,20 @@ class HeadProcess:
             if feeding.done():
                 feeding.result()
                 registry.hurry()
-            if (feed.exhausted or feed.suspended) and not node.outstanding:
-                if feed.exhausted:
-                    self.phase = "Succeeded"
+            over = feed.exhausted or feed.suspended
+            if over and not node.outstanding and not node.adopting:
+                self._stop = self._stop or limits.at_the_end(
+                    self.plan, self._done.counts["accepted"]
+                )
+                self._end_as(self._stop)
                 return
             try:
                 async with asyncio.timeout(TICK):
                     await self._stopping.wait()
             except TimeoutError:
                 continue
+        if not self._rolls:  # On a cluster another head goes on at once.
+            self._end_as(limits.Stop("Stopped", limits.INTERRUPTED, ""))
 
     def _take(self, identity: Identity, connection: Connection, reader: FrameReader) -> str:
         if self._mesh is None or self._registry is None:
@@ -352,6 +372,50 @@ class HeadProcess:
         if not self.address.done():
             self.address.cancel()
 
+    # ending
+
+    def _look_at_limits(self) -> None:
+        """Begin to end when a budget is spent, the target is reached, or too much is rejected."""
+        counts, before = self._done.counts, self._before
+        stop = limits.spent(self.plan, self._accounts.used(self.plan))
+        stop = stop or limits.too_many_rejected(
+            self.plan, *(counts[end] - before[end] for end in ("accepted", "rejected", "dead"))
+        )
+        target = self.plan.output.target_rows
+        if target is not None and counts["accepted"] >= target:
+            stop = limits.target_reached(target, counts["accepted"])
+        if stop is not None:
+            self._wind_down(stop)
+
+    def _wind_down(self, stop: limits.Stop) -> None:
+        """Begin no row any more; what is on its way ends, and then the run."""
+        if self._feed is not None and self.phase == "Running":
+            self._stop = stop
+            self.phase = "Draining"
+            self._feed.suspended = True
+            log.info("%s %s", stop.reason, stop.message)
+            if self._registry is not None:
+                self._registry.hurry()
+
+    def _may_go_on(self) -> bool:
+        """A budget that was spent has been raised before the last row ended."""
+        assert self._stop is not None
+        spent = limits.spent(self.plan, self._accounts.used(self.plan))
+        return self._stop.reason in limits.BUDGETS and spent is None
+
+    def _end_as(self, stop: limits.Stop) -> None:
+        self._stop = stop
+        self.phase = stop.phase
+
+    def _account(self) -> None:
+        """Take in what the processes say of themselves."""
+        registry = self._registry
+        if registry is None:
+            return
+        self._accounts.note(registry.stats, registry.directory.members, self.plan)
+        self._version = max([self._version, *(each.version for each in registry.stats.values())])
+        self._accounts.save_soon(lambda save: asyncio.ensure_future(self._call(save)))
+
     # status
 
     def status(self) -> Status:
@@ -361,88 +425,42 @@ class HeadProcess:
             total = min(total, self.plan.source.limit)
         if self._feed is not None and self._feed.exhausted:
             total = self._feed.read
-        in_flight = len(node.outstanding) if node else 0
-        pools, writers = self._pools(), self._instances("writer")
-        tokens = self._all_stats()
-        version = max([self._version, *(stats.version for stats in tokens)]) if node else 0
+        committing = len(node.arrived) if node else 0
+        in_flight = len(node.outstanding) - committing if node else 0
+        prompt_tokens, completion_tokens = self._accounts.tokens()
+        cost = self._accounts.used(self.plan).cost
         return Status(
             pipeline=self.plan.pipeline,
             phase=self.phase,
             plan_generation=self.plan.generation,
-            message=self.message or self._trouble(),
+            message=self.message or (self._stop.message if self._stop else self._trouble()),
             rows=RowCounts(
                 total=total,
                 accepted=counts["accepted"],
                 rejected=counts["rejected"],
                 dead=counts["dead"],
                 in_flight=in_flight,
-                pending=None if total is None else max(0, total - len(self._done) - in_flight),
+                pending=None
+                if total is None
+                else max(0, total - len(self._done) - in_flight - committing),
                 resumed=self._resumed,
                 reissued=node.reissued if node else 0,
+                committing=committing,
+                target=self.plan.output.target_rows,
             ),
-            tokens=TokenCounts(
-                sum(stats.prompt_tokens for stats in tokens),
-                sum(stats.completion_tokens for stats in tokens),
-            ),
-            pools=pools,
-            writers=writers,
-            output=OutputStatus(self.plan.output.uri, version),
+            tokens=TokenCounts(prompt_tokens, completion_tokens),
+            pools=pool_statuses(self.plan, self._registry),
+            writers=instances(self._registry, "writer"),
+            output=OutputStatus(self.plan.output.uri, self._version),
             started=self._started,
             elapsed=(self._ended_at or time.monotonic()) - self._began,
+            reason=self._stop.reason if self._stop else "",
+            cost=None if cost is None else money(cost),
         )
-
-    def _pools(self) -> list[PoolStatus]:
-        return [
-            PoolStatus(
-                pool.name,
-                pool.step,
-                self._instances("agent", pool.name),
-            )
-            for pool in self.plan.pools
-        ]
-
-    def _instances(self, role: Role, pool: str = "") -> list[InstanceStatus]:
-        if self._registry is None:
-            return []
-        found = []
-        for incarnation, member in self._registry.directory.members.items():
-            if (member.role, member.pool) != (role, pool):
-                continue
-            stats = self._registry.stats.get(incarnation) or Stats()
-            found.append(
-                InstanceStatus(
-                    member.name,
-                    member.revision,
-                    "draining" if member.draining else stats.state,
-                    stats.inbox,
-                    stats.in_flight,
-                    stats.hops,
-                    stats.seconds,
-                    stats.prompt_tokens,
-                    stats.completion_tokens,
-                    stats.rss,
-                    stats.trouble,
-                    stats.plan,
-                )
-            )
-        return sorted(found, key=lambda instance: instance.name)
-
-    def _keep_stats(self) -> None:
-        """Counters of processes that are gone stay part of the totals."""
-        assert self._registry is not None
-        current = dict(self._registry.stats)
-        for incarnation in self._last_stats.keys() - current.keys():
-            gone = self._last_stats[incarnation]
-            self._retired.prompt_tokens += gone.prompt_tokens
-            self._retired.completion_tokens += gone.completion_tokens
-        self._last_stats = current
-
-    def _all_stats(self) -> list[Stats]:
-        return [self._retired, *self._last_stats.values()]
 
     def _trouble(self) -> str:
         """What keeps rows waiting at the moment, or ""."""
-        for stats in self._last_stats.values():
+        for stats in self._registry.stats.values() if self._registry else ():
             if stats.trouble:
                 return stats.trouble
         return ""

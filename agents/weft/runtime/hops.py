@@ -51,6 +51,9 @@ class Again(msgspec.Struct):
 
     delay: float
     reason: str
+    prompt_tokens: int = 0
+    """What the failed attempt has used all the same."""
+    completion_tokens: int = 0
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -148,6 +151,9 @@ class Hops:
         except Exception as error:
             verdict = self._failed(error, message)
             if isinstance(verdict, Again):
+                for call in ctx.model_calls:
+                    verdict.prompt_tokens += call.prompt_tokens
+                    verdict.completion_tokens += call.completion_tokens
                 return verdict
             to, body, reason = DEAD, message.body, verdict
         else:

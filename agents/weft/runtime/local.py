@@ -73,7 +73,7 @@ class LocalRun:
 
     def __enter__(self) -> LocalRun:
         try:
-            self._number_the_plan()
+            self.plan = self.numbered()
             start_ray(self.plan.pipeline, import_from=self._import_from)
             self._start_actors()
             self._serve_control_api()
@@ -141,13 +141,15 @@ class LocalRun:
         done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASK_TIMEOUT)
         return {asked[ref]: ray.get(ref) for ref in done}
 
-    def _number_the_plan(self) -> None:
+    def numbered(self) -> Plan:
+        """The plan with the generation that it has in the life of this output. Raises
+        `RunFailed`."""
         plan = self.plan
         try:
             stored = StoredPlans(plan.output.uri, from_environment()).newest(uid=plan.uid, most=1)
         except OutputError as error:
             raise RunFailed(str(error)) from None
-        self.plan = plan.model_copy(update={"generation": next_generation(plan, stored)})
+        return plan.model_copy(update={"generation": next_generation(plan, stored)})
 
     def _serve_control_api(self) -> None:
         """Beside the run; where that is not possible, the run goes on without."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -70,6 +71,7 @@ class Process(ABC):
         self._over = asyncio.Event()
         self.parts = RayParts(place.actor or place.name)
         self._draining = False
+        self.number = secrets.token_hex(8)
         self.ready = False
         """Serves as a member: what a readiness probe asks."""
 
@@ -92,7 +94,7 @@ class Process(ABC):
             on_view=self._take_view,
             on_dead=self._dead.set,
             on_hurry=self.hurry,
-            on_stop=self._over.set,
+            on_stop=self._stop,
         )
         try:
             if not await self._unless_over(self._plan_known.wait()):
@@ -155,6 +157,11 @@ class Process(ABC):
             await self.stop()
             await mesh.close()
             self.parts.clear()
+
+    def _stop(self) -> None:
+        """The run is over: say at last what was used for it."""
+        self._membership.beat_now()
+        self._over.set()
 
     def end(self) -> None:
         """Leave at once: what is held here goes on elsewhere, or is issued again."""

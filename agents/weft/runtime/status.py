@@ -25,6 +25,8 @@ class Stats(msgspec.Struct, array_like=True):
     """Generation of the plan that it runs by."""
     trouble: str = ""
     """What keeps it from working at the moment; one line."""
+    process: str = ""
+    """Tells this process from every other, also of the same name; its counters start at 0."""
 
 
 class InstanceStatus(msgspec.Struct, rename="camel"):
@@ -57,10 +59,15 @@ class RowCounts(msgspec.Struct, rename="camel"):
     rejected: int
     dead: int
     in_flight: int
+    """On their way between the agents."""
     pending: int | None
     resumed: int
     """Found committed when this run started; they are part of the counts above."""
     reissued: int = 0
+    committing: int = 0
+    """Finished by the agents; they wait at a writer for their commit."""
+    target: int | None = None
+    """Accepted rows that are wanted (`output.targetRows`)."""
 
 
 class OutputStatus(msgspec.Struct, rename="camel"):
@@ -78,7 +85,8 @@ class Status(msgspec.Struct, rename="camel"):
 
     pipeline: str
     phase: str
-    """`Starting`, `Running`, `Draining`, `Succeeded` or `Failed`."""
+    """`Starting`, `Running`, `Draining`, and in the end `Succeeded`, `Failed` or `Stopped`: in
+    order, before all rows were made."""
     plan_generation: int
     message: str
     rows: RowCounts
@@ -88,7 +96,12 @@ class Status(msgspec.Struct, rename="camel"):
     output: OutputStatus
     started: float
     elapsed: float
+    reason: str = ""
+    """Why it has ended, or is about to; one word (`runtime.limits`)."""
+    cost: str | None = None
+    """Over the life of the output, by the price table (`spec.budget.prices`)."""
 
     @property
     def finished(self) -> bool:
+        """There is nothing left to do, or it cannot be done."""
         return self.phase in ("Succeeded", "Failed")

@@ -119,6 +119,7 @@ class WriterProcess(Process):
         counts.in_flight = sum(len(b.rows) for b, _ in node.in_commit.values()) if node else 0
         counts.rss = resident_bytes()
         counts.plan = self.plan.generation
+        counts.process = self.number
         return counts
 
     def drained(self) -> bool:

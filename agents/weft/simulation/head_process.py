@@ -30,6 +30,7 @@ class HeadProcess(Process):
         self._rows: Iterator[int] | None = None
         self._next: int | None = None
         self._done: set[int] = set()
+        self._accepted: set[int] = set()
         self._published = (0, 0)
 
     def start(self) -> None:
@@ -146,13 +147,19 @@ class HeadProcess(Process):
         for done in node.ended:
             world.oracle.told(self.incarnation, done)
             self._done.add(done.row)
+            if done.status == "accepted":
+                self._accepted.add(done.row)
         node.ended.clear()
         while node.room():
             if self._rows is None:
-                self._rows = iter([row for row in world.rows if row not in world.table.ends])
+                ends = world.table.ends
+                self._rows = iter([row for row in world.rows if row not in ends])
+                self._accepted = {row for row in ends if ends[row] == "accepted"}
                 self._next = next(self._rows, None)
             row = self._next
             if row is None:
+                return
+            if row not in self._done and not self.wants(node, row):
                 return
             known = row in node.outstanding
             if row in self._done:
@@ -164,6 +171,9 @@ class HeadProcess(Process):
             if not known:
                 world.oracle.issued(node)
             self._next = next(self._rows, None)
+
+    def wants(self, node: SourceNode, row: int) -> bool:
+        return node.needed(row, self.world.schedule.target, len(self._accepted))
 
     def fenced(self) -> None:
         """A source whose own directory calls it dead: it starts anew as a whole."""

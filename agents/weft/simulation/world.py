@@ -145,7 +145,11 @@ class World:
         for process in self.processes.values():
             if process.node is not None:
                 self.oracle.watch(process.node)
-        if len(self.table.ends) == len(self.rows) and not leftovers(self):
+        ends = self.table.ends
+        accepted = sum(end == "accepted" for end in ends.values())
+        if (len(ends) == len(self.rows) or accepted == self.schedule.target) and not leftovers(
+            self
+        ):
             self.clock.stopped = True
         else:
             self.clock.after(LOOKS_EVERY, self._look)

@@ -8,6 +8,7 @@ from weft_api.errors import ManifestError
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
 from weft_api.validation.bounds import bound_faults
+from weft_api.validation.budget import budget_faults
 from weft_api.validation.conditions import condition_faults
 from weft_api.validation.flow import flow_faults
 from weft_api.validation.governance import governance_faults
@@ -31,6 +32,7 @@ def faults(
     exact = [
         *uri_faults(pipeline),
         *bound_faults(pipeline),
+        *budget_faults(pipeline, pools),
         *flow_faults(pipeline),
         *condition_faults(pipeline, pools, known),
         *reference_faults(pipeline, pools, known, prompt_texts or {}),
