@@ -31,11 +31,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(600 * PATIENCE))
     # What the audit log tells is about all the others.
     items.sort(key=lambda item: item.path.name == "test_rights.py")
-    files = {item.path for item in ours}
-    if files != set(HERE.glob("test_*.py")) or config.option.keyword:
-        partial = [item for item in ours if item.name == "test_every_right_is_used"]
-        config.hook.pytest_deselected(items=partial)
-        items[:] = [item for item in items if item not in partial]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,6 +50,8 @@ class Gate:
         self.count = 0
         """Writes that were tried."""
         self.log: list[str] = []
+        self.asked: set[tuple[str, str]] = set()
+        """Method and path of all that was asked, once each."""
 
     async def ask(self, method: str, path: str, effect: Callable[[], Object]) -> Object:
         if self.dead:
@@ -57,6 +59,7 @@ class Gate:
         await asyncio.sleep(0)
         if self.dead:
             raise Died
+        self.asked.add((method, path))
         if method not in WRITES:
             return await self.read(path, effect)
         self.count += 1
