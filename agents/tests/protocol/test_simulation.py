@@ -36,7 +36,7 @@ def test_one_seed_gives_one_run_to_the_last_event() -> None:
 
 def test_every_fault_strikes() -> None:
     struck: Counter[str] = Counter()
-    for seed in range(330):
+    for seed in range(450):
         struck += simulate(generate(seed)).struck
     for name in (
         "frame lost",
