@@ -192,6 +192,12 @@ class AgentPool(Resource):
             "metadata.name",
         ),
         Rule(
+            "self.metadata.name != 'writer'",
+            "Weft's own writers are called so",
+            "choose another name",
+            "metadata.name",
+        ),
+        Rule(
             "size(self.metadata.name) + size(self.spec.pipelineRef.name) <= 47",
             "the names of pool and pipeline have more than 47 characters together",
             "shorten one of them (the pods' names are made of both)",

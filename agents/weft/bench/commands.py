@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from weft.bench.figures import Result
 
-BENCHES = ("hops", "slots", "peers", "memory", "recovery", "bounds", "guarantee")
+BENCHES = ("messages", "hops", "slots", "peers", "memory", "recovery", "bounds", "guarantee")
 SHORT = BENCHES[:-2]
 """Those of `all`; a million rows take ten minutes by themselves."""
 
@@ -96,6 +97,28 @@ def bounds(target: Path | None, quick: bool, rows: int) -> None:
 def guarantee(target: Path | None, quick: bool) -> None:
     """What it costs that nothing is lost or doubled: hops a second with and without."""
     _run(["guarantee"], target, quick)
+
+
+@command.command
+@_options
+@click.option(
+    "--svg",
+    "picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the curves there as well.",
+)
+def messages(target: Path | None, quick: bool, picture: Path | None) -> None:
+    """Bytes of a message per hop against the turns, beside messages that carry their history."""
+    _run(["messages"], target, quick)
+    if picture is not None:
+        from weft.bench.messages import TURNS, sizes_of, svg
+        from weft.cli.refused import Refused
+
+        try:
+            picture.write_text(svg(asyncio.run(sizes_of(TURNS))), encoding="utf-8")
+        except OSError as error:
+            raise Refused(f"--svg {picture}: {error.strerror}; choose another file") from None
 
 
 @command.command(name="all")

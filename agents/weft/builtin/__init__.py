@@ -3,7 +3,15 @@
 from weft.builtin.chat import ChatAgent
 from weft.builtin.echo import EchoAgent
 from weft.builtin.metadata import MetadataAgent
+from weft.builtin.near_duplicates import NearDuplicateAgent
 from weft.builtin.tools import ToolAgent
 from weft.builtin.validator import ValidatorAgent
 
-__all__ = ["ChatAgent", "EchoAgent", "MetadataAgent", "ToolAgent", "ValidatorAgent"]
+__all__ = [
+    "ChatAgent",
+    "EchoAgent",
+    "MetadataAgent",
+    "NearDuplicateAgent",
+    "ToolAgent",
+    "ValidatorAgent",
+]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from deltalake.fs import DeltaStorageHandler
 
 from weft.data.readback import active_files
 from weft.data.storage import absolute, delta_options
+from weft.row import ChatMessage, Row, ToolCall
 
 REFRESH = 30.0
 """Seconds that a reservoir is used before it is filled anew."""
@@ -30,6 +32,8 @@ FILES = 16
 """Data files that a refresh reads at most."""
 MOST_CHARACTERS = 20_000
 """Of a row's dialogue; a longer one is no example for a prompt."""
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class AcceptedRows:
@@ -70,11 +74,20 @@ class AcceptedRows:
                     kept[at] = example
         return kept
 
-    def all(self, columns: list[str]) -> Iterator[dict[str, Any]]:
-        """Every accepted row, streamed, the latest files last. Blocks; raises the store's errors
-        (a table that is not there yet has no rows)."""
-        for batch in self._batches(columns):
-            yield from batch.to_pylist()
+    def all(self) -> Iterator[Row]:
+        """Every accepted row, streamed. Blocks; raises the store's errors (a table that is not
+        there yet has no rows)."""
+        for batch in self._batches(["id", "messages", "source", "data"]):
+            for row in batch.to_pylist():
+                messages = [
+                    ChatMessage(
+                        one["role"],
+                        one["content"] or "",
+                        [ToolCall(c["id"], **c["function"]) for c in one["tool_calls"] or []],
+                    )
+                    for one in row["messages"] or []
+                ]
+                yield Row(row["id"], _decode(row["source"]), _decode(row["data"]), messages)
 
     def _batches(
         self, columns: list[str], *, most_files: int | None = None, chance: Random | None = None
