@@ -89,6 +89,11 @@ def test_the_schema_holds_nothing_that_a_crd_may_not() -> None:
             assert node.get("additionalProperties") is not False
             if "anyOf" in node:
                 assert node["x-kubernetes-int-or-string"] is True
+            # A number in JSON Schema, a word beside the bound in Kubernetes'.
+            for bound in ("Minimum", "Maximum"):
+                word = node.get(f"exclusive{bound}", False)
+                assert isinstance(word, bool)
+                assert word is False or bound.lower() in node
 
 
 def test_each_rule_has_a_message_that_says_what_to_do() -> None:

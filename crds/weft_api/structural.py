@@ -29,6 +29,9 @@ def _node(node: Schema, defs: dict[str, Schema]) -> Schema:
     out: Schema = {key: value for key, value in node.items() if key not in _DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
+    for bound, word in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if word in out:  # a number in JSON Schema, a word beside the bound in Kubernetes'
+            out[bound], out[word] = out[word], True
     if out.get("default", ...) is None:
         del out["default"]
     if text := _description(node):
