@@ -13,6 +13,7 @@ _COMMANDS = {
     "validate": "Check manifests, agents and source, without running anything.",
     "show": "Show a row as a dialogue, with its path through the agents.",
     "retry": "Put dead rows back, so that the next run makes them again.",
+    "audit": "Check that rows are as they were committed; explain one to an auditor.",
     "export": "Write accepted rows as JSONL, Parquet or a Hugging Face folder.",
     "bench": "Measure the runtime on this machine.",
     "version": "Print the version.",

@@ -39,6 +39,7 @@ def _span(hops: list[dict[str, Any]]) -> str:
 
 
 def _table(hops: list[dict[str, Any]]) -> Table:
+    ruled = any(hop["verdicts"] for hop in hops)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name, justify in (
         ("step", "left"),
@@ -47,6 +48,7 @@ def _table(hops: list[dict[str, Any]]) -> Table:
         ("model", "left"),
         ("tokens", "right"),
         ("tools", "left"),
+        *([("rules", "left")] if ruled else []),
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for hop in hops:
@@ -60,12 +62,19 @@ def _table(hops: list[dict[str, Any]]) -> Table:
             Text(", ".join(dict.fromkeys(call["model"] for call in models)) + calls),
             f"{tokens:,}" if models else "",
             Text(", ".join(_tool(call) for call in tools)),
+            *([Text(", ".join(map(_verdict, hop["verdicts"] or [])))] if ruled else []),
         )
     return table
 
 
 def _tool(call: Mapping[str, Any]) -> str:
     return f"{call['name']} (failed)" if call["error"] else str(call["name"])
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    """`personal-data: redact (EMAIL_ADDRESS 2)`"""
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in (verdict["counts"] or {}).items())
+    return f"{verdict['rule']}: {verdict['action']}{f' ({counts})' if counts else ''}"
 
 
 def _hop(hop: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -78,6 +87,8 @@ def _hop(hop: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Padding(_model_line(call), (0, 0, 0, 5))
     for call in hop["tools"] or []:
         yield Padding(_tool_line(call), (0, 0, 0, 5))
+    for verdict in hop["verdicts"] or []:
+        yield Padding(Text(f"rule {_verdict(verdict)}", "magenta"), (0, 0, 0, 5))
     for name, note in (hop["notes"] or {}).items():
         shown = json.dumps(note, ensure_ascii=False)
         yield Padding(Text(f"{name}: {shown}", "dim"), (0, 0, 0, 5))

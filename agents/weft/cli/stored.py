@@ -39,14 +39,20 @@ class Stored:
 
     def by_id(self, name: str, status: str | None = None) -> dict[str, Any] | None:
         """The row of that id; or, where no row has it, of that number."""
+        found = self.as_stored(name, status)
+        return decoded(found) if found else None
+
+    def as_stored(self, name: str, status: str | None = None) -> dict[str, Any] | None:
+        """The same, with its JSON columns as the texts that they are."""
         found = self._one(arrow.field("id") == name, status)
         if found is None and name.isdecimal() and len(name) < 19:
-            found = self.by_place(int(name), status)
+            found = self._one(arrow.field("row") == int(name), status)
         return found
 
     def by_place(self, number: int, status: str | None = None) -> dict[str, Any] | None:
         """The row that stands there in the source, counted from 0."""
-        return self._one(arrow.field("row") == number, status)
+        found = self._one(arrow.field("row") == number, status)
+        return decoded(found) if found else None
 
     def first(self, status: str) -> dict[str, Any] | None:
         """The row of that status that stands first in the source."""
@@ -74,10 +80,10 @@ class Stored:
         if status is not None:
             condition &= arrow.field("status") == status
         rows = self._data().to_table(filter=condition).slice(0, 1).to_pylist()
-        return _decoded(rows[0]) if rows else None
+        return rows[0] if rows else None
 
 
-def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """The row with its JSON columns as values."""
     for name in _JSON:
         row[name] = msgspec.json.decode(row[name] or "null")
@@ -85,4 +91,6 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
         segment["notes"] = msgspec.json.decode(segment["notes"] or "null")
         for call in segment["models"] or []:
             call["sampling"] = msgspec.json.decode(call["sampling"] or "null")
+        for verdict in segment["verdicts"] or []:
+            verdict["counts"] = msgspec.json.decode(verdict["counts"] or "null")
     return row
