@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,15 +21,23 @@ WITHIN = 120.0
 """Seconds that anything here may take."""
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short name: Ray's sockets have room for 107 characters."""
+    made = Path(tempfile.mkdtemp(prefix="wk-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_killed_at_three_moments_and_run_again_makes_every_row_once(tmp_path: Path) -> None:
-    pipeline.write(tmp_path, rows=ROWS, seconds=0.1)
-    output = tmp_path / pipeline.OUTPUT
+def test_killed_at_three_moments_and_run_again_makes_every_row_once(folder: Path) -> None:
+    pipeline.write(folder, rows=ROWS, seconds=0.3)
+    output = folder / pipeline.OUTPUT
     seen = 0
     # Before anything is committed, soon after the first commit, and with half of the rows done.
     for least in (0, 1, ROWS // 2):
-        command = Command(short(tmp_path))
+        command = Command(folder)
         try:
             wanted = max(least, seen + bool(least))
             wait_until(command, partial(has_rows, output, wanted))
@@ -39,7 +50,7 @@ def test_killed_at_three_moments_and_run_again_makes_every_row_once(tmp_path: Pa
         assert oracle.judge(committed, expected=ROWS, whole=False) == []
         seen = len(committed)
     assert seen >= ROWS // 2
-    last = Command(short(tmp_path))
+    last = Command(folder)
     try:
         wait_until(last, lambda: last.ended() is not None)
         assert last.ended() == 0, last.errors.read_text()
@@ -51,11 +62,11 @@ def test_killed_at_three_moments_and_run_again_makes_every_row_once(tmp_path: Pa
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", ["gcs", "raylet"])
-def test_a_run_whose_ray_dies_says_so_and_ends(tmp_path: Path, part: str) -> None:
-    pipeline.write(tmp_path, rows=20_000)
-    command = Command(short(tmp_path))
+def test_a_run_whose_ray_dies_says_so_and_ends(folder: Path, part: str) -> None:
+    pipeline.write(folder, rows=20_000)
+    command = Command(folder)
     try:
-        wait_until(command, partial(has_rows, tmp_path / pipeline.OUTPUT, 1))
+        wait_until(command, partial(has_rows, folder / pipeline.OUTPUT, 1))
         (pid,) = command.roles()[part]
         os.kill(pid, signal.SIGKILL)
         killed = time.monotonic()
@@ -70,14 +81,6 @@ def test_a_run_whose_ray_dies_says_so_and_ends(tmp_path: Path, part: str) -> Non
     (line,) = [line for line in told if line.startswith("weft:")]
     assert line.startswith("weft: run: Ray's ")
     assert line.endswith("has died under it; the same command goes on with what is committed")
-
-
-def short(folder: Path) -> Path:
-    """The same folder by a short name: Ray's sockets have room for 107 characters."""
-    link = Path("/tmp") / f"wk-{os.getpid()}-{folder.name[-1]}"
-    if not link.is_symlink():
-        link.symlink_to(folder)
-    return link
 
 
 def has_rows(output: Path, least: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import ray
 
 from weft.data.errors import OutputError
@@ -207,10 +208,16 @@ def dead_part_of_ray() -> str:
 
 
 def kill_ray() -> None:
-    """End Ray's processes without asking them; those of the actors end with their raylet."""
+    """End Ray's processes without asking them, and what they have started: some of that would
+    notice only after a minute."""
     node = ray._private.worker._global_node
-    if node is not None:
-        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+    if node is None:
+        return
+    started = psutil.Process().children(recursive=True)
+    node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _final(run: Any) -> Status:
@@ -233,11 +240,18 @@ def start_ray(namespace: str, *, import_from: Sequence[Path] = (), cpus: int = 1
     ray._private.worker.print_to_stdstream = lambda *args, **options: None
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for ports in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"):
+        # No port: Ray says in its log that it serves no metrics there, and goes on. (It has no
+        # other switch for these two, which are open to all and the same for every run.)
+        os.environ.setdefault(ports, "99999")
     started = time.monotonic()
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             ray.init(
                 address="local",
+                # Its metrics would be served on all interfaces to anybody. A run's own are the
+                # control API's `/metrics`.
+                _system_config={"enable_metrics_collection": False},
                 namespace=namespace,
                 include_dashboard=False,
                 log_to_driver=False,
