@@ -10,6 +10,7 @@ import click
 _COMMANDS = {
     "run": "Run a pipeline on this machine.",
     "apply": "Hand changed manifests to a pipeline that runs on this machine.",
+    "inject": "Hand rows to a pipeline that runs on this machine.",
     "validate": "Check manifests, agents and source, without running anything.",
     "show": "Show a row as a dialogue, with its path through the agents.",
     "retry": "Put dead rows back, so that the next run makes them again.",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 from weft.cli import engines
 from weft.cli.checks import Checked, check, read
 from weft.cli.refused import Refused, parted
 from weft.data.errors import OutputError
+from weft.data.injected import InjectedRows
 from weft.data.storage import absolute, from_environment, local_path
 from weft.data.table import OutputTable
 from weft_api.errors import ManifestError, ManifestErrors
@@ -147,4 +149,6 @@ def _is_complete(checked: Checked, table: OutputTable, done: Mapping[str, int]) 
     if rows is None or sum(done.values()) < rows:
         return False
     committed = table.committed()
-    return all(row in committed for row in range(rows))
+    injected = InjectedRows(table.uri, checked.plan.source, from_environment(os.environ))
+    injected.load()
+    return all(row in committed for row in chain(range(rows), injected.keys()))

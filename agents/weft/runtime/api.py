@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -13,8 +14,9 @@ from aiohttp import web
 from weft.runtime.metrics import exposition
 from weft.runtime.status import Status
 
-MAX_PLAN = 4 << 20
-"""Bytes of a plan at the most."""
+MAX_BODY = 4 << 20
+"""Bytes of a plan, or of rows handed in at once, at the most."""
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,6 +37,9 @@ class Head(Protocol):
         """ "" or the line that says why the plan is refused."""
 
     async def drain(self) -> None: ...
+
+    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
+        """Take rows (JSON Lines): the answer as JSON, or the lines that say why not."""
 
 
 def make_app(head: Head, token: str) -> web.Application:
@@ -71,12 +76,22 @@ def make_app(head: Head, token: str) -> web.Application:
         await head.drain()
         return web.json_response({})
 
+    async def inject(request: web.Request) -> web.Response:
+        wanted = request.query.get("priority")
+        if wanted is not None and not _WHOLE.fullmatch(wanted):
+            return _problem(422, f"priority: {wanted!r:.40} is no whole number")
+        priority = None if wanted is None else int(wanted)
+        answer = await head.inject(await request.read(), priority)
+        if isinstance(answer, str):
+            return _problem(422, answer)
+        return web.Response(body=answer, content_type="application/json")
+
     async def metrics(request: web.Request) -> web.Response:
         found = await head.status()
         text = exposition(found) if found else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    app = web.Application(middlewares=[guard], client_max_size=MAX_PLAN)
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.add_routes(
         [
             web.get("/healthz", healthz),
@@ -85,6 +100,7 @@ def make_app(head: Head, token: str) -> web.Application:
             web.get("/v1/plan", get_plan),
             web.put("/v1/plan", put_plan),
             web.post("/v1/drain", drain),
+            web.post("/v1/rows", inject),
         ]
     )
     return app

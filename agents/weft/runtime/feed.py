@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from weft.data.injected import InjectedRows
 from weft.data.source import SourceRow, read
 from weft.flow.conditions import ConditionError, Priority
 from weft.governance.make import source_gate_of
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Feed:
-    """Reads in a thread. `exhausted` turns true when every row has been issued or was done."""
+    """Reads in a thread. `run` goes on after the source's end, for rows that are injected."""
 
     def __init__(
         self,
@@ -37,12 +39,16 @@ class Feed:
         done: CommittedRows,
         node: SourceNode,
         on_issue: Callable[[], None],
+        injected: InjectedRows,
     ) -> None:
         self._plan = plan
         self._options = storage_options
         self._done = done
         self._node = node
         self._on_issue = on_issue
+        self._injected = injected
+        self._batches = 0
+        """Of the injected rows: so many have been begun."""
         self._room = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._priority: Priority | None = None
@@ -50,7 +56,7 @@ class Feed:
         self.update(plan)
         self.read = 0
         """Rows of the source seen so far, done ones included."""
-        self.exhausted = False
+        self._source_ended = False
         self.suspended = False
         """Issues nothing while true (the run drains)."""
 
@@ -61,12 +67,20 @@ class Feed:
         self._gate = source_gate_of(plan)
         self._room.set()
 
+    @property
+    def exhausted(self) -> bool:
+        """Every row that there is at the moment has been issued, or was done."""
+        return self._source_ended and self._batches == self._injected.batches
+
     def room(self) -> None:
-        """Rows have ended: there may be room."""
+        """Rows have ended, or some were injected: there may be something to do."""
         self._room.set()
 
     async def run(self) -> None:
-        """Issue all rows. Raises `SourceError` where the source fails as a whole."""
+        """Issue all rows, and then those that are injected, until it is cancelled.
+
+        Raises `SourceError` where the source fails as a whole, `OutputError` where injected rows
+        cannot be read back."""
         loop = asyncio.get_running_loop()
         source = self._plan.source
         rows = islice(read(source, self._options), source.limit)
@@ -78,15 +92,37 @@ class Feed:
                 self.read += 1
                 if row.ordinal in self._done:
                     continue
+                if self._batches < self._injected.batches:
+                    await self._begin_injected()
                 while self.suspended or not self._may_begin(row.ordinal):
-                    self._room.clear()
-                    self._on_issue()
-                    await self._room.wait()
+                    await self._wait()
+                    await self._begin_injected()  # They go before the source's.
                 self._issue(row, admitted)
             self._on_issue()
             await asyncio.sleep(0)
-        self.exhausted = True
+        self._source_ended = True
+        while True:
+            await self._begin_injected()
+            await self._wait()
+
+    async def _begin_injected(self) -> None:
+        """Issue the injected rows that wait."""
+        loop = asyncio.get_running_loop()
+        while self._batches < self._injected.batches:
+            read = partial(self._read_injected, self._batches + 1)
+            for row, admitted, priority in await loop.run_in_executor(self._thread, read):
+                if row.ordinal in self._done:
+                    continue
+                while self.suspended or not self._may_begin(row.ordinal):
+                    await self._wait()
+                self._issue(row, admitted, priority)
+            self._batches += 1
+
+    async def _wait(self) -> None:
+        """Until something has changed."""
+        self._room.clear()
         self._on_issue()
+        await self._room.wait()
 
     def _may_begin(self, row: int) -> bool:
         """Whether there is room, and the target leaves some."""
@@ -104,12 +140,23 @@ class Feed:
             for row in islice(rows, CHUNK)
         ]
 
-    def _issue(self, source_row: SourceRow, admitted: Admitted | None) -> None:
+    def _read_injected(self, number: int) -> list[tuple[SourceRow, Admitted | None, int | None]]:
+        """A batch of injected rows, held against the rules like the source's. In the thread."""
+        gate = self._gate
+        return [
+            (row, None if gate is None else gate.admit(row), priority)
+            for row, priority in self._injected.batch(number)
+        ]
+
+    def _issue(
+        self, source_row: SourceRow, admitted: Admitted | None, given: int | None = None
+    ) -> None:
+        """`given`: a priority that goes before the pipeline's own."""
         row = admitted.row if admitted else Row(source_row.id, source_row.columns)
         now = time.monotonic()
         error = source_row.error
-        priority = 0
-        if not error and self._priority is not None:
+        priority = given or 0
+        if not error and given is None and self._priority is not None:
             try:
                 priority = self._priority.of(row)
             except ConditionError as failed:

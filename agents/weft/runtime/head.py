@@ -12,11 +12,13 @@ from functools import partial
 from typing import TypeVar
 
 from weft.data.errors import OutputError, SourceError
+from weft.data.injected import BadRows, InjectedRows
 from weft.data.plans import StoredPlans
 from weft.data.probe import probe_store
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.data.table import OutputTable, claim_generation
+from weft.flow.conditions import Priority
 from weft.protocol.committed import CommittedRows
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.source import SourceNode
@@ -26,6 +28,7 @@ from weft.runtime.accounts import accounts_of
 from weft.runtime.feed import Feed
 from weft.runtime.generations import MOST, Generations
 from weft.runtime.hops import Hops
+from weft.runtime.injection import Injection, Taken
 from weft.runtime.limits import money
 from weft.runtime.parts import RayParts
 from weft.runtime.process import Place
@@ -98,6 +101,8 @@ class HeadProcess:
         self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
         self._accounts = accounts_of(plan.output.uri, from_environment())
+        injected = InjectedRows(plan.output.uri, plan.source, from_environment())
+        self._injection = Injection(injected, self._call_soon, self._injected)
         self._stop: limits.Stop | None = None
         """How it is to end; None while it goes on."""
 
@@ -112,7 +117,9 @@ class HeadProcess:
             await server.start(self.place.bind)
             node = self._serve(generation, f"{self.place.advertise}:{server.port}")
             self._accounts.begin()
-            self._feed = feed = Feed(self.plan, from_environment(), self._done, node, self._flush)
+            self._feed = feed = Feed(
+                self.plan, from_environment(), self._done, node, self._flush, self._injection.rows
+            )
             self.phase = "Running"
             self._look_at_limits()  # Before the first row: a budget may be spent already.
             feeding = asyncio.create_task(feed.run())
@@ -249,6 +256,7 @@ class HeadProcess:
         self._resumed = len(self._done)
         self._before = dict(self._done.counts)
         await self._call(self._accounts.load)
+        await self._call(self._injection.rows.load)
         return generation
 
     async def _take_up(self) -> None:
@@ -322,8 +330,9 @@ class HeadProcess:
                 feed.room()
             if feeding.done():
                 feeding.result()
+            if feed.exhausted:
                 registry.hurry()
-            over = feed.exhausted or feed.suspended
+            over = (feed.exhausted or feed.suspended) and not self._injection.busy
             if over and not node.outstanding and not node.adopting:
                 self._stop = self._stop or limits.at_the_end(
                     self.plan, self._done.counts["accepted"]
@@ -372,6 +381,21 @@ class HeadProcess:
         if not self.address.done():
             self.address.cancel()
 
+    # injected rows
+
+    async def inject(self, rows: bytes, priority: int | None) -> Taken:
+        """Take rows (JSON Lines) besides the source's. Raises `BadRows`."""
+        if self.phase != "Running" or self._node is None:
+            raise BadRows(f"the run takes no rows at the moment: it is {self.phase.lower()}")
+        return await self._injection.take(rows, priority, self.plan)
+
+    def _injected(self) -> None:
+        if self._feed is not None:
+            self._feed.room()
+
+    def _call_soon(self, function: Callable[[], _T]) -> asyncio.Future[_T]:
+        return asyncio.ensure_future(self._call(function))
+
     # ending
 
     def _look_at_limits(self) -> None:
@@ -414,7 +438,7 @@ class HeadProcess:
             return
         self._accounts.note(registry.stats, registry.directory.members, self.plan)
         self._version = max([self._version, *(each.version for each in registry.stats.values())])
-        self._accounts.save_soon(lambda save: asyncio.ensure_future(self._call(save)))
+        self._accounts.save_soon(self._call_soon)
 
     # status
 
@@ -425,6 +449,8 @@ class HeadProcess:
             total = min(total, self.plan.source.limit)
         if self._feed is not None and self._feed.exhausted:
             total = self._feed.read
+        if total is not None:
+            total += len(self._injection.rows)
         committing = len(node.arrived) if node else 0
         in_flight = len(node.outstanding) - committing if node else 0
         prompt_tokens, completion_tokens = self._accounts.tokens()
@@ -473,5 +499,7 @@ def check_plan(plan: Plan) -> None:
     """Raises `PlanRefused` for a plan whose conditions, prompts or tools do not compile."""
     try:
         Hops.check(plan)
+        if plan.flow.priority:
+            Priority(plan.flow.priority)
     except Exception as error:
         raise PlanRefused(" ".join(str(error).split())) from None

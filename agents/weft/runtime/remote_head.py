@@ -41,6 +41,10 @@ class RemoteHead:
     async def drain(self) -> None:
         await self._ask("drain")
 
+    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
+        answer: bytes | str = await self._ask("inject", rows, priority)
+        return answer
+
     async def _ask(self, what: str, *words: Any) -> Any:
         if not self.up:
             raise ConnectionError("it is starting")
