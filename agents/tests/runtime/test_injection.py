@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ import pytest
 from aiohttp import web
 from deltalake import DeltaTable
 
+from weft import Agent, Context, Row
 from weft.cli.injecting import inject
 from weft.cli.refused import Refused
 from weft.data.injected import BadRows
@@ -93,13 +96,56 @@ async def test_a_target_refuses_rows_that_have_no_place_in_the_source(plan: Plan
     await life
 
 
+async def test_urgent_rows_overtake_under_load(tmp_path: Path, plan: Plan) -> None:
+    """Fifty rows without and fifty with a priority, at once, into a pipeline with a backlog."""
+    (tmp_path / "rows.jsonl").write_bytes(_lines(f"s{n}" for n in range(1200)))
+    (pool,) = plan.pools
+    slow = pool.model_copy(update={"agent": f"{__name__}:Slow", "concurrency": 4})
+    delivery = plan.delivery.model_copy(update={"in_flight_rows": 300})
+    plan = plan.model_copy(update={"pools": [slow], "delivery": delivery})
+    handed = 0.0
+
+    async def hand_in(head: HeadProcess) -> None:
+        nonlocal handed
+        await _running(head)
+        while head.status().rows.in_flight < 300:
+            await asyncio.sleep(0.01)
+        handed = time.time()
+        await head.inject(_lines(f"plain-{n}" for n in range(50)), None)
+        await head.inject(_lines(f"urgent-{n}" for n in range(50)), 10)
+
+    status = await _to_its_end(plan, meanwhile=hand_in)
+    assert status.rows.accepted == 1300
+    rows = DeltaTable(tmp_path / "out").to_pandas()
+    waited = {
+        kind: sorted(
+            path[0]["started"] - handed
+            for name, path in zip(rows["id"], rows["provenance"], strict=True)
+            if name.startswith(kind)
+        )
+        for kind in ("plain", "urgent")
+    }
+    for kind, times in waited.items():
+        print(f"{kind}: p50 {times[25]:.3f} s, p99 {times[49]:.3f} s until an agent has it")
+    assert len(waited["urgent"]) == len(waited["plain"]) == 50
+    # Not only on average: the last of the urgent ones is before most of the others.
+    assert waited["urgent"][49] < waited["plain"][25]
+
+
+class Slow(Agent):
+    async def handle(self, row: Row, ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+
+
 async def _running(head: HeadProcess) -> None:
     async with asyncio.timeout(20):
         while head.status().rows.in_flight == 0:
             await asyncio.sleep(0.02)
 
 
-async def _to_its_end(plan: Plan) -> Status:
+async def _to_its_end(
+    plan: Plan, *, meanwhile: Callable[[HeadProcess], Awaitable[None]] | None = None
+) -> Status:
     """The whole pipeline in this process, without Ray."""
     head = HeadProcess(Place("head", "open", "token"), plan, grace=0)
     life = asyncio.create_task(head.run())
@@ -110,7 +156,8 @@ async def _to_its_end(plan: Plan) -> Status:
     agent = AgentProcess(Place("only-0", "open", "token", pool="only"), locate)
     writer = WriterProcess(Place("writer-0", "open", "token"), locate)
     async with asyncio.timeout(60):
-        await asyncio.gather(agent.run(), writer.run(), life)
+        besides = [meanwhile(head)] if meanwhile is not None else []
+        await asyncio.gather(agent.run(), writer.run(), life, *besides)
     return life.result()
 
 
