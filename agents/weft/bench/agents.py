@@ -9,7 +9,7 @@ from pydantic import Field
 
 from weft.agent import Agent, AgentConfig
 from weft.context import Context
-from weft.row import Row
+from weft.row import ChatMessage, Row
 
 
 class Call(Agent):
@@ -22,6 +22,14 @@ class Call(Agent):
         before = row.get("second") or row.get("first") or row.get("text") or row.id
         reply = await ctx.llm.chat(f"{ctx.step}: {before}", max_tokens=60)
         row[ctx.step] = reply.content
+        return None
+
+
+class Copy(Agent):
+    """Says what its row's column `text` holds: all of it is new text."""
+
+    async def handle(self, row: Row, ctx: Context) -> str | None:
+        row.messages.append(ChatMessage("assistant", row["text"]))
         return None
 
 

@@ -13,7 +13,17 @@ import click
 if TYPE_CHECKING:
     from weft.bench.figures import Result
 
-BENCHES = ("messages", "hops", "slots", "peers", "memory", "recovery", "bounds", "guarantee")
+BENCHES = (
+    "messages",
+    "governance",
+    "hops",
+    "slots",
+    "peers",
+    "memory",
+    "recovery",
+    "bounds",
+    "guarantee",
+)
 SHORT = BENCHES[:-2]
 """Those of `all`; a million rows take ten minutes by themselves."""
 
@@ -97,6 +107,13 @@ def bounds(target: Path | None, quick: bool, rows: int) -> None:
 def guarantee(target: Path | None, quick: bool) -> None:
     """What it costs that nothing is lost or doubled: hops a second with and without."""
     _run(["guarantee"], target, quick)
+
+
+@command.command
+@_options
+def governance(target: Path | None, quick: bool) -> None:
+    """CPU of the rules for each kB of new text, and rows a second with and without."""
+    _run(["governance"], target, quick)
 
 
 @command.command
