@@ -17,6 +17,7 @@ from weft.cli.refused import parted
 from weft.data.errors import SourceError
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
+from weft.governance.make import check_rules
 from weft.loading import LoadError, agent_class, config_faults
 from weft.prompts.needed import fields_needed
 from weft.prompts.render import PromptError, Prompts, compiled
@@ -79,6 +80,7 @@ def check(manifests: Manifests) -> Checked:
     )
     found.faults += _prompts(manifests, _names_of_rows(manifests, known))
     found.faults += _tools(manifests)
+    found.faults += _governance(manifests)
     plan: Plan | None = None
     try:
         plan = manifests.compile(known=known)
@@ -198,3 +200,14 @@ def _tools(manifests: Manifests) -> Iterator[ManifestError]:
                 str(error).removeprefix(f"tools[{tool.name}]: "), "correct the name"
             )
             yield pipeline.fault(("spec", "tools", at, "python"), problem, fix)
+
+
+def _governance(manifests: Manifests) -> Iterator[ManifestError]:
+    """Patterns, functions and models that the rules name."""
+    pipeline = manifests.pipeline
+    for at, rule in enumerate(pipeline.spec.governance):
+        try:
+            check_rules([rule])
+        except LoadError as error:
+            text = str(error).removeprefix(f"governance[{rule.name}]: ")
+            yield pipeline.fault(("spec", "governance", at), *parted(text, "correct the name"))
