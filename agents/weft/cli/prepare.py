@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
-from weft.cli import engines
+from weft.cli import engines, servers
 from weft.cli.checks import Checked, check, read
 from weft.cli.refused import Refused, parted
 from weft.data.errors import OutputError
@@ -77,6 +77,7 @@ def ready(manifests: Manifests, wishes: Wishes) -> Checked:
     faults = list(_unserved(checked))
     pools = [pool for pool in manifests.pools if pool.spec.replicas]
     faults += engines.unavailable(pools, by_flag=wishes.engine is not None)
+    faults += servers.unusable(manifests, os.environ)
     if faults:
         raise ManifestErrors(located(faults, manifests.origins))
     return checked
