@@ -213,7 +213,10 @@ def kill_ray() -> None:
     node = ray._private.worker._global_node
     if node is None:
         return
-    started = psutil.Process().children(recursive=True)
+    started: list[psutil.Process] = []
+    for part in [part for parts in node.all_processes.values() for part in parts]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started += psutil.Process(part.process.pid).children(recursive=True)
     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
     for process in started:
         with contextlib.suppress(psutil.NoSuchProcess):
