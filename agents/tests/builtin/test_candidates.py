@@ -9,6 +9,7 @@ from weft.builtin import ChatAgent, ValidatorAgent
 from weft.engines.base import ChatRequest, ChatResult, Engine
 from weft.row import ChatMessage, Row
 from weft.testing import Scripted, run_row
+from weft_api.governance import GovernanceRule
 from weft_api.parse import parse_pipeline, parse_pool
 from weft_api.plan import Plan, compile_plan
 
@@ -108,6 +109,18 @@ async def test_what_was_revised_is_remembered_with_the_reviewers_words() -> None
     assert walked.row["rejected_answers"] == [
         {"message": 1, "content": "bad", "score": 4, "reason": "f4"}
     ]
+
+
+async def test_what_is_not_allowed_does_not_leave_in_a_candidate_either() -> None:
+    made = plan(DRAFTER, {"prompt": "judge", "accept": 7})
+    rule = {"name": "names", "action": "redact", "blocked": {"terms": ["Rumpelstiltskin"]}}
+    rules = [GovernanceRule.model_validate(rule)]
+    made = made.model_copy(update={"governance": rules})
+    drafted = Scripted("fine", "I am Rumpelstiltskin", "also fine")
+    engines = {"drafter": drafted, "validator": judged(9, 3, 8)}
+    walked = await run_row(made, ROW, engines=engines)
+    assert "Rumpelstiltskin" not in str(walked.row)
+    assert any("I am" in one["content"] for one in walked.row["rejected_answers"])
 
 
 class Slow(Engine):
