@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from weft.runtime import pod, pod_ray
 from weft.runtime.api import make_app
+from weft.runtime.remote_head import RemoteHead
 
 TOKEN = "the-token"
 
@@ -34,15 +35,15 @@ class Actor:
 
 
 @pytest.fixture
-async def head() -> AsyncIterator[tuple[pod._RemoteHead, str]]:
+async def head() -> AsyncIterator[tuple[RemoteHead, str]]:
     """A head whose Ray is not up yet, and its address."""
-    remote = pod._RemoteHead()
+    remote = RemoteHead()
     async with TestServer(make_app(remote, TOKEN)) as server:
         yield remote, str(server.make_url("")).rstrip("/")
 
 
 async def test_a_head_names_itself_before_its_ray_is_up(
-    head: tuple[pod._RemoteHead, str],
+    head: tuple[RemoteHead, str],
 ) -> None:
     remote, address = head
     boot, up = await pod._head_at(address)
@@ -52,9 +53,9 @@ async def test_a_head_names_itself_before_its_ray_is_up(
     assert await pod._head_at(address) == (boot, True)
 
 
-async def test_each_start_of_a_head_is_another_one(head: tuple[pod._RemoteHead, str]) -> None:
+async def test_each_start_of_a_head_is_another_one(head: tuple[RemoteHead, str]) -> None:
     boot, _ = await pod._head_at(head[1])
-    async with TestServer(make_app(pod._RemoteHead(), TOKEN)) as other:
+    async with TestServer(make_app(RemoteHead(), TOKEN)) as other:
         assert (await pod._head_at(str(other.make_url("")).rstrip("/")))[0] != boot
 
 
@@ -64,7 +65,7 @@ async def test_no_head_is_no_boot_id() -> None:
 
 
 async def test_a_worker_waits_for_its_head_until_it_has_to_go(
-    head: tuple[pod._RemoteHead, str],
+    head: tuple[RemoteHead, str],
 ) -> None:
     remote, address = head
     stopping = asyncio.Event()
@@ -94,14 +95,14 @@ async def test_a_worker_waits_for_its_head_until_it_has_to_go(
     ],
 )
 async def test_a_head_that_starts_says_so_and_to_its_own_only(
-    head: tuple[pod._RemoteHead, str], token: str, path: str, status: int
+    head: tuple[RemoteHead, str], token: str, path: str, status: int
 ) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     async with ClientSession(head[1], headers=headers) as session, session.get(path) as answer:
         assert answer.status == status
 
 
-async def test_a_refused_plan_is_told_why(head: tuple[pod._RemoteHead, str]) -> None:
+async def test_a_refused_plan_is_told_why(head: tuple[RemoteHead, str]) -> None:
     remote, address = head
     remote.actor = actor = Actor()
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -159,6 +159,8 @@ class HeadProcess:
         async with self._updating:
             if self._ended_at:
                 raise PlanRefused("the run is over; start it again")
+            if plan == self.plan:
+                return  # Handed over again, by one who had no answer the first time.
             self._check_successor(plan)
             check_plan(plan)
             registry = self._registry

@@ -50,7 +50,7 @@ class RemoteHead:
             raise ConnectionError("it is starting")
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
-                return await getattr(self.actor, what).options(max_task_retries=0).remote(*words)
+                return await getattr(self.actor, what).remote(*words)
         except (TimeoutError, ray.exceptions.RayError) as error:
             raise ConnectionError(_one_line(error)) from None
 
