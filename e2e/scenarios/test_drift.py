@@ -57,7 +57,7 @@ def _agents_are_back(space: Space, count: int) -> None:
     until(
         f"{count} agents serve",
         lambda: len(space.ready_pods(role="agent")) == count,
-        150,
+        240,
         seen=lambda: space.in_short("talk"),
     )
 

@@ -304,8 +304,9 @@ def test_a_suspended_pipeline_finishes_what_it_has_in_hand_but_not_for_ever() ->
     world.pipeline["spec"]["suspend"] = True
     world.head_says("Running", rows={"inFlight": 4})
     first = world.step()
-    assert first.drain
     assert first.replace is None
+    assert not first.drain, "it is told before it is done"
+    assert world.decide().drain
     assert first.status is not None
     assert condition(first.status, "Drained")["status"] == "False"
     world.now += 59
@@ -334,7 +335,16 @@ def test_a_head_that_was_drained_for_nothing_begins_anew() -> None:
     world = running()
     world.head_says("Draining", rows={"inFlight": 1})
     assert world.decide().delete_pods == ()
-    world.head_says("Draining", rows={"inFlight": 0})
+    world.head_says("Stopped", reason="DrainRequested")
+    assert world.decide().delete_pods == (), "somebody has told the head so: that is their affair"
+    world.pipeline["spec"]["suspend"] = True
+    world.head_says("Running", rows={"inFlight": 1})
+    world.step()
+    assert world.step().drain
+    world.pipeline["spec"]["suspend"] = False
+    world.head_says("Draining", rows={"inFlight": 1})
+    world.step()
+    world.head_says("Stopped", reason="DrainRequested")
     assert [pod.role for pod in world.decide().delete_pods] == ["head"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from operator_tests.model import virtual_time
 from operator_tests.model.life import Gate
-from operator_tests.model.scenarios import create
+from operator_tests.model.scenarios import create, suspend_and_think_better_of_it
 from operator_tests.model.virtual_time import VirtualTime
 from operator_tests.model.world import NAMESPACE, World
 from operator_tests.samples import pipeline, pool
@@ -60,5 +60,13 @@ def test_a_change_by_hand_between_look_and_write_is_no_refusal() -> None:
             await world.serves(3)
             assert not rival.change, "it was never in the way"
             assert not [e for e in world.server.all("events") if e["type"] == "Warning"]
+
+    virtual_time.run(main)
+
+
+def test_a_pipeline_that_is_resumed_while_it_drains_gets_a_new_head() -> None:
+    async def main(time: VirtualTime) -> None:
+        async with World(time, lambda _: Gate()) as world:
+            await suspend_and_think_better_of_it(world)
 
     virtual_time.run(main)

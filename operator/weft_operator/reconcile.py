@@ -209,9 +209,8 @@ class Reconciler:
             await self._client.put_plan(head, token, plan)
         except HeadError as error:
             if error.status in (400, 422):
-                await self._heads.ask_now(key)
-                said = self._heads.status_of(key)
-                if said is not None and said.plan_generation >= generation:
+                said = await self._client.status(head, token)
+                if said.plan_generation >= generation:
                     return  # it has it from an earlier try, whose answer was lost
                 decision = _stalled(seen, "PlanRefused", str(error))
                 await self._actor.report(decision, seen.pipeline, {})

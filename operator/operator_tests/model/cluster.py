@@ -203,6 +203,7 @@ class ModelCluster:
             total = int(dig(head.plan, "source", "generate", "rows") or 0)
             if head.phase == "Draining":
                 head.in_flight = max(0, head.in_flight - 1)
+                head.phase = "Draining" if head.in_flight else "Stopped"
                 continue
             if head.phase != "Running":
                 continue
@@ -272,6 +273,7 @@ class ModelCluster:
             "phase": head.phase,
             "planGeneration": head.plan["generation"],
             "message": "",
+            "reason": "DrainRequested" if head.phase == "Stopped" else "",
             "rows": {"total": 10, "accepted": data.committed, "inFlight": head.in_flight},
             "pools": [{"name": n, "instances": i} for n, i in self._instances(uid).items()],
             "output": {"uri": head.plan["output"]["uri"], "version": data.committed},

@@ -87,7 +87,10 @@ async def suspend_and_think_better_of_it(world: World) -> None:
     await world.serves(2)
     first = {p["metadata"]["uid"] for p in world.pods()}
     world.merge("syntheticpipelines", "support", {"spec": {"suspend": True}})
-    await world.until("it drains", lambda: world.cluster.done["drained"] == 1)
+    await world.until(
+        "it drains, or sleeps already",
+        lambda: world.cluster.done["drained"] or world.status().get("phase") == "Suspended",
+    )
     world.merge("syntheticpipelines", "support", {"spec": {"suspend": False}})
     await world.until("there is another head", lambda: world.cluster.heads.keys() - first)
     await world.serves(2)
@@ -193,9 +196,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 """Each step waits for the one before, so that the way to the end is always the same."""
 
-RACING: Final[dict[str, Scenario]] = {
-    each.__name__: each for each in (change_image_twice, suspend_and_think_better_of_it)
-}
+RACING: Final[dict[str, Scenario]] = {"change_image_twice": change_image_twice}
 """The end is always the same, the way to it is not."""
 
 

@@ -212,7 +212,11 @@ class _Run:
             and head.plan_generation < plan.generation
             and not self.made.changed
         )
+        again_in = way.remove_in if drains_for is None else min(drains_for, 1.0)
         phase, state = self._state(views, way, head, drains_for is not None)
+        if way.wish == "run" and self._resumes(head):
+            text = "resumed; a new head takes over when the rows in hand are done"
+            state = replace(state, extra=(*state.extra, (DRAINED, False, "Resuming", text)))
         status = statuses.pipeline_status(
             seen,
             phase,
@@ -230,8 +234,12 @@ class _Run:
             plan_generation=plan.generation,
             pool_statuses=pool_statuses,
             memories=memories,
-            drain=drains_for is not None and head is not None and head.phase == "Running",
-            again_in=way.remove_in if drains_for is None else drains_for,
+            # Only when the status says it: by that a successor knows whose drain it is.
+            drain=drains_for is not None
+            and head is not None
+            and head.phase == "Running"
+            and bool(condition(seen.pipeline.get("status") or {}, DRAINED)),
+            again_in=again_in,
             polls=seen.cluster is not None
             and (way.wish in ("run", "keep") or drains_for is not None),
         )
@@ -341,28 +349,32 @@ class _Run:
             writes["create"] = cluster_object(pipeline, spec)
         elif spec != cluster.spec or is_drifted(cluster):
             writes["replace"] = Replacement(cluster, spec)
-        elif leaving := self._with_former_token() or self._outdated_head(head):
+        elif leaving := self._with_former_token() or self._outdated_head(head, way):
             writes["delete_pods"] = leaving
         return writes
 
     def _with_former_token(self) -> tuple[Pod, ...]:
-        """All pods, if one of them began before the token's Secret was made: somebody has deleted
-        the former one, which is how a token is changed. They know each other by it, so that none
-        with the new one could work beside those; no row is lost when they begin anew."""
+        """Pods that began before the token's Secret was made: somebody has deleted the former one,
+        which is how a token is changed. Pods know each other by it, so that those would be shut out
+        by all that come; no row is lost when they begin anew."""
         there = self.seen.companions
         if there is None or not there.token_made:
             return ()
-        staying = tuple(pod for pod in self.seen.pods if not pod.deleting)
-        former = any(0 < pod.started < there.token_made - CLOCKS_DIFFER for pod in staying)
-        return staying if former else ()
+        before = there.token_made - CLOCKS_DIFFER
+        return tuple(p for p in self.seen.pods if not p.deleting and 0 < p.started < before)
 
-    def _outdated_head(self, head: HeadStatus | None) -> tuple[Pod, ...]:
+    def _resumes(self, head: HeadStatus | None) -> bool:
+        """A suspension was taken back while the rows in hand were being finished for it."""
+        told = condition(self.seen.pipeline.get("status") or {}, DRAINED)
+        return bool(told) and (head is None or head.phase in ("Draining", "Stopped"))
+
+    def _outdated_head(self, head: HeadStatus | None, way: Course) -> tuple[Pod, ...]:
         """A head made from a former template, or one that was drained for a suspension that has
         been taken back. KubeRay makes it anew when it is gone; what is committed is not lost."""
         pod = head_pod(self.seen.pods)
         if pod is None:
             return ()
-        is_drained = head is not None and head.phase == "Draining" and not head.rows.get("inFlight")
+        is_drained = way.wish == "run" and self._resumes(head) and _was_drained(head)
         return (pod,) if is_drained or pod.revision != head_revision(self.pipeline) else ()
 
     def _plan_map(self, generation: int) -> Object:
@@ -414,7 +426,7 @@ class _Run:
         if head is not None and head.phase == "Failed":
             reason = head.reason or "RunFailed"
             return "Failed", State(reason, head.message or "the run failed", stalled=True)
-        if head is not None and head.phase == "Stopped":
+        if head is not None and head.phase == "Stopped" and not self._resumes(head):
             text = head.message or "it was drained; nothing is on its way"
             return "Stopped", State(head.reason or "Stopped", text, ready=True)
         running = head is not None and head.phase in ("Running", "Draining")
@@ -460,6 +472,11 @@ class _Run:
                 reported[each.name] = status
                 events += statuses.announcements(obj, status)
         return reported, tuple(events)
+
+
+def _was_drained(head: HeadStatus | None) -> bool:
+    """It has ended because it was told to issue nothing more, and would not go on by itself."""
+    return head is not None and (head.phase, head.reason) == ("Stopped", "DrainRequested")
 
 
 def _counts(seen: Observed, head: HeadStatus | None) -> str:
