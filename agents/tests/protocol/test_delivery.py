@@ -167,6 +167,33 @@ def test_the_last_instance_of_a_step_keeps_its_rows_when_it_is_to_leave() -> Non
     assert not cluster.agents[11].idle()
 
 
+def test_the_last_instance_may_leave_without_handling_what_waits_and_no_row_is_blamed() -> None:
+    cluster = Cluster({11: "a"})
+    for row in range(5):
+        cluster.source.issue(row, b"row", cluster.now)
+    cluster.pass_on()
+    leaving = cluster.agents[11]
+    work = leaving.take(cluster.now)
+    assert work is not None
+    assert leaving.alone()
+    leaving.close()
+    assert leaving.take(cluster.now) is None
+    assert not leaving.may_leave()
+    leaving.complete(work, ACCEPT, b"row", b"s", cluster.now)
+    cluster.pass_on()
+    assert leaving.may_leave()
+    cluster.kill(11)
+    cluster.add(12, "a")
+    cluster.pass_on()
+    others = cluster.agents[12]
+    assert [work.message.crashes for work in others.inbox.works()] == [0] * 4
+    for _ in range(4):
+        cluster.hop(12, ACCEPT)
+    cluster.pass_on()
+    assert len(cluster.commit()) == 5
+    assert cluster.source.reissued == 0
+
+
 def test_an_agent_whose_segment_no_writer_has_may_not_leave() -> None:
     cluster = Cluster({11: "a", 12: "b"})
     cluster.source.issue(7, b"row", cluster.now)

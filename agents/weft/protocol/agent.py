@@ -48,6 +48,8 @@ class AgentNode(Node):
         self.in_work: dict[Work, None] = {}
         """A set that keeps its order, so that equal runs are equal."""
         self.max_crashes = max_crashes
+        self.closed = False
+        """Nothing more is begun here."""
 
     def load(self) -> int:
         return len(self.inbox) + len(self.in_work) + len(self.quarantine)
@@ -55,12 +57,16 @@ class AgentNode(Node):
     def ready(self) -> bool:
         """Whether `take` may have something (it may have to be asked to get on)."""
         suspects = self.quarantine
+        if self.closed:
+            return False
         if not suspects:
             return len(self.inbox) > 0
         return not self.in_work or suspects.take(self.in_work) is not None
 
     def take(self, now: float) -> Work | None:
         """The most urgent message that is still worth doing, or None."""
+        if self.closed:
+            return None
         if self.quarantine:
             return self._take_suspect()
         while (work := self.inbox.pop()) is not None:
@@ -156,6 +162,32 @@ class AgentNode(Node):
                 message.fork += 1
                 self._pass_on(work, target, now)
 
+    def alone(self) -> bool:
+        """Whether nobody else serves the step, or all others leave as well."""
+        return not any(
+            member.step == self.step
+            and member.incarnation != self.incarnation
+            and not member.draining
+            for member in self.view.members
+        )
+
+    def close(self) -> None:
+        """Leaving, and nobody else serves the step: begin nothing more. Whoever sent what waits
+        here has it still, and is told that it was not in our hands."""
+        self.closed = True
+        for work in (*self.inbox.works(), *self.quarantine.works()):
+            if work not in self.in_work:
+                self._leave_to_holder(work)
+
+    def may_leave(self) -> bool:
+        """Closed, and nothing of what is held here is lost with us: each row that waits has its
+        holder, and what came of those begun has gone out."""
+        return (
+            self.closed
+            and not self.in_work
+            and not any(link.queued() or link.unacknowledged() for link in self.links.values())
+        )
+
     def idle(self) -> bool:
         """Nothing waits, nothing is in work, nobody needs what was sent, and every segment has
         reached its writer: free to leave. (A segment is kept until its row is committed, but a row
@@ -205,7 +237,14 @@ class AgentNode(Node):
         super().apply_view(view, now)
         self.quarantine.known(self._has_no_holder)
 
+    def _leave_to_holder(self, work: Work) -> None:
+        if work.parent is not None and (link := self.links.get(work.parent.sender)) is not None:
+            link.send_control(InHand(work.parent.ref, False))
+            self._dirty[work.parent.sender] = link
+
     def _queue(self, work: Work) -> None:
+        if self.closed:
+            self._leave_to_holder(work)
         if SUSPECT <= work.message.crashes <= self.max_crashes:
             self.quarantine.add(work)
         else:

@@ -107,7 +107,8 @@ class CensusAnswer(msgspec.Struct, array_like=True, tag="answer"):
 
 
 class InHand(msgspec.Struct, array_like=True, tag="hand"):
-    """To the sender of a message that processes have died with: whether it is being handled."""
+    """To the sender of a message that processes have died with, or whose receiver leaves: whether
+    it is being handled."""
 
     ref: int
     now: bool

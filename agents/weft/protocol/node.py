@@ -186,7 +186,8 @@ class Node:
                 message.fork += max(1, FORK_STEP - message.hop)
                 # Not only what was acknowledged: a row may kill before the acknowledgement is out.
                 if crashed and kept.message.ref not in unsent:
-                    message.crashes += message.crashes < SUSPECT or kept.in_hand
+                    suspected = kept.in_hand
+                    message.crashes += message.crashes < SUSPECT if suspected is None else suspected
                 self.outbox.renumber(kept, message)
 
     def _send_waiting(self, now: float) -> None:

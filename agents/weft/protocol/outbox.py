@@ -31,8 +31,8 @@ class Retained(msgspec.Struct, gc=False, eq=False):
     target: int = 0
     """Incarnation it was sent to; 0 while nobody serves its step."""
     accepted: bool = False
-    in_hand: bool = False
-    """The receiver has said that it is handling it (`quarantine`)."""
+    in_hand: bool | None = None
+    """What the receiver has said, if anything: whether it is handling it (`quarantine`)."""
 
 
 class RetainedSegment(msgspec.Struct, gc=False, eq=False):
@@ -76,7 +76,8 @@ class Outbox:
         del self.messages[kept.message.ref]
         message.ref = self.number()
         kept.message = message
-        kept.accepted = kept.in_hand = False
+        kept.accepted = False
+        kept.in_hand = None
         kept.target = 0
         self.messages[message.ref] = kept
 

@@ -27,6 +27,8 @@ from weft_api.plan import Plan
 
 ROWS_PER_TURN = 64
 """Rows that workers handle before the event loop gets a turn, so that frames go out and in."""
+ALONE_SECONDS = 5.0
+"""Seconds for which an agent that is to leave waits for another one to hand its rows to."""
 WATCH_EVERY = 1.0
 """Seconds between looks for rows that take too long."""
 
@@ -220,9 +222,11 @@ class AgentProcess(Process):
         if node is None:
             return True
         node.hand_back(time.monotonic())
+        if node.alone() and time.monotonic() - self._drain_began >= ALONE_SECONDS:
+            node.close()
         if self._mesh is not None:
             self._mesh.flush()
-        return node.idle()
+        return node.idle() or node.may_leave()
 
     # workers
 

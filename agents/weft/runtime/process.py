@@ -71,6 +71,7 @@ class Process(ABC):
         self._over = asyncio.Event()
         self.parts = RayParts(place.actor or place.name)
         self._draining = False
+        self._drain_began = 0.0
         self.number = secrets.token_hex(8)
         self.ready = False
         """Serves as a member: what a readiness probe asks."""
@@ -122,6 +123,7 @@ class Process(ABC):
     async def drain(self, timeout: float) -> bool:
         """Leave in order: nothing new, finish or hand back, settle. True when all was done."""
         self._draining = True
+        self._drain_began = time.monotonic()
         self._membership.drain()
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and not self._over.is_set():

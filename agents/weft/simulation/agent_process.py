@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from weft.simulation.world import World
 
 COMES_BACK_AFTER = 2.0
+ALONE_SECONDS = 3.0
+"""Seconds for which a draining process waits for another one of its step."""
 LEAVES_WITHIN = 15.0
 """Seconds after which a draining process ends, whatever it still holds."""
 
@@ -52,6 +54,7 @@ class AgentProcess(Process):
         self.step = step
         self.slowness = 1.0
         self.draining = False
+        self.drain_began = 0.0
 
     def start(self) -> None:
         super().start()
@@ -78,6 +81,7 @@ class AgentProcess(Process):
             return
         self.world.trace("drain", self.name)
         self.draining = True
+        self.drain_began = self.world.clock.now
         self.later(LEAVES_WITHIN, self._leave)
 
     def _tick(self) -> None:
@@ -93,8 +97,10 @@ class AgentProcess(Process):
         before = len(node.inbox)
         node.hand_back(self.world.clock.now)
         self.world.struck["message handed back"] += max(0, before - len(node.inbox))
-        if node.idle():
-            self.world.struck["left in order"] += 1
+        if node.alone() and self.world.clock.now - self.drain_began >= ALONE_SECONDS:
+            node.close()
+        if node.idle() or node.may_leave():
+            self.world.struck["left in order" if node.idle() else "left alone"] += 1
             self.flush()
             self._leave()
 
