@@ -38,23 +38,25 @@ class Store:
     def lie(self, table: OutputTable) -> None:
         write = table.ledger.write
 
-        def faulty(application: str, number: int, actions: Any) -> None:
+        def faulty(application: str, number: int, actions: Any, noted: Any = None) -> None:
             drawn = self.chance.random()
             if drawn < 0.06:
                 self.struck["failed before it landed"] += 1
                 raise OSError("503 Slow Down")
             if drawn < 0.12:
-                self._later(table.version, application, number, list(actions))
+                self._later(table.version, application, number, list(actions), noted)
                 self.struck["lands later, if it can"] += 1
                 raise OSError("timed out")
-            write(application, number, actions)
+            write(application, number, actions, noted)
             if drawn < 0.2:
                 self.struck["landed, and reported as failed"] += 1
                 raise OSError("the connection was reset")
 
         table.ledger.write = faulty  # type: ignore[method-assign]
 
-    def _later(self, version: int, application: str, number: int, actions: list[Any]) -> None:
+    def _later(
+        self, version: int, application: str, number: int, actions: list[Any], noted: Any
+    ) -> None:
         """The request is applied as it was made: to the version of its time, or not at all."""
 
         def land() -> None:
@@ -68,6 +70,7 @@ class Store:
                     partition_by=["status"],
                     commit_properties=CommitProperties(
                         app_transactions=[Transaction(application, number)],
+                        custom_metadata=dict(noted or {}),
                         max_commit_retries=self.chance.choice((0, 15)),
                     ),
                 )
