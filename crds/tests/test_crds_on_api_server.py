@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,29 @@ def test_scaling_beyond_autoscaling_is_refused_with_the_reason(weft: ApiServer) 
     assert "outside of autoscaling's min and max" in answer["message"]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"pii": {"entities": ["EMAIL_ADDRESS"]}},
+        {"blocked": {"terms": ["acme"]}},
+        {"blocked": {"patterns": ["[0-9]{9}"]}},
+        {"blocked": {"python": "shop.rules:blocked"}},
+        {"limits": {"perRow": 8000}},
+        {"source": {"column": "licence", "values": ["MIT"]}},
+        {"tools": {"names": []}},
+    ],
+    ids=lambda kind: " ".join(f"{k} {next(iter(v))}" for k, v in kind.items()),
+)
+def test_a_rule_of_governance_needs_no_more_than_its_kind(
+    weft: ApiServer, kind: dict[str, Any]
+) -> None:
+    obj = json.loads(json.dumps(PIPELINE))
+    obj["metadata"]["name"] = "governed"
+    obj["spec"]["governance"] = [{"name": "mine", "action": "reject", **kind}]
+    status, answer = create(weft, obj, dry=True)
+    assert status == 201, answer["message"]
+
+
 def test_a_full_status_is_kept(weft: ApiServer, objects: dict[str, dict[str, Any]]) -> None:
     status = {
         "phase": "Running",
@@ -210,6 +234,7 @@ def test_a_full_status_is_kept(weft: ApiServer, objects: dict[str, dict[str, Any
             "rejected": 2,
             "dead": 3,
             "inFlight": 4,
+            "committing": 0,
             "pending": 5,
         },
         "tokens": {"prompt": 1, "completion": 2},

@@ -100,7 +100,9 @@ class Blocked(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "size(self.terms) + size(self.patterns) > 0 || has(self.python)",
+            # A list that is left out has no key on the API server.
+            "(has(self.terms) && size(self.terms) > 0) || "
+            "(has(self.patterns) && size(self.patterns) > 0) || has(self.python)",
             "blocks nothing",
             "give terms, patterns or python",
         ),
@@ -215,7 +217,7 @@ class GovernanceRule(Model):
             "action",
         ),
         Rule(
-            "!has(self.source) || size(self.steps) == 0",
+            "!has(self.source) || !has(self.steps) || size(self.steps) == 0",
             "a rule about the source is of no step",
             "leave steps out",
             "steps",
