@@ -53,10 +53,13 @@ def cluster_up() -> Kube:
 
 
 def another_tag(image: str, tag: str) -> str:
-    """The same image with one more layer, under another tag: a new release of somebody's agents."""
-    name = f"{image.rpartition(':')[0]}:{tag}"
+    """The same image with a label, under another tag: a new release of the agents or the operator,
+    whichever the image's name ends in."""
+    repository = image.rpartition(":")[0]
+    name = f"{repository}:{tag}"
     folder = CLUSTER.parent / "scenarios" / "image"
     words = ["--file", str(folder / "Dockerfile"), "--context", str(folder)]
+    words += ["--target", repository.rpartition("/")[2]]
     _call(CLUSTER / "image", name, *words, seconds=IMAGE_SECONDS)
     return name
 
