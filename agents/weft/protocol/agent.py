@@ -173,7 +173,9 @@ class AgentNode(Node):
 
     def close(self) -> None:
         """Leaving, and nobody else serves the step: begin nothing more. Whoever sent what waits
-        here has it still, and is told that it was not in our hands."""
+        here has it still, and is told, once, that it was not in our hands."""
+        if self.closed:
+            return
         self.closed = True
         for work in (*self.inbox.works(), *self.quarantine.works()):
             if work not in self.in_work:
