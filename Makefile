@@ -11,10 +11,10 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo lint test test-unit test-simulation test-ray test-attack test-vllm \
-  test-cluster   bench cluster cluster-down shell-env
+.PHONY: help setup demo lint test s3-gateway test-unit test-simulation test-ray test-attack test-vllm \
+  test-cluster bench cluster cluster-down shell-env
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(READY) ## Make the Python environment (outside the tree; skipped when it is there)
 $(READY): pyproject.toml
@@ -37,8 +37,11 @@ lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-logo
 
 # The parts of `make test`, in the order of what they cost. Each can be run alone.
-test: lint test-unit test-simulation test-ray test-vllm test-cluster ## All tests, a real cluster included (an hour when cold)
+test: lint s3-gateway test-unit test-simulation test-ray test-vllm test-cluster ## All tests, a real cluster included (an hour when cold)
 	@echo "weft: all parts of make test have passed"
+
+s3-gateway: $(READY) ## Build the S3 server that tests write to (without it those tests are skipped)
+	@e2e/cluster/build versitygw
 
 test-unit: $(READY) ## Tests that need neither Ray, vLLM nor a cluster (minutes)
 	@pytest -m "not ray and not vllm and not cluster"
