@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo lint test s3-gateway test-unit test-simulation test-ray test-attack test-vllm \
+.PHONY: help setup demo lint test test-programs test-unit test-simulation test-ray test-attack test-vllm \
   test-cluster bench cluster cluster-down shell-env
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,11 +37,12 @@ lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-logo
 
 # The parts of `make test`, in the order of what they cost. Each can be run alone.
-test: lint s3-gateway test-unit test-simulation test-ray test-vllm test-cluster ## All tests, a real cluster included (an hour when cold)
+test: lint test-programs test-unit test-simulation test-ray test-vllm test-cluster ## All tests, a real cluster included (an hour when cold)
 	@echo "weft: all parts of make test have passed"
 
-s3-gateway: $(READY) ## Build the S3 server that tests write to (without it those tests are skipped)
-	@e2e/cluster/build versitygw
+# Without the first, tests are skipped; the second takes longer than a test may.
+test-programs: $(READY) ## Build the S3 server and helm, which unit tests use (minutes, once)
+	@e2e/cluster/build versitygw helm
 
 test-unit: $(READY) ## Tests that need neither Ray, vLLM nor a cluster (minutes)
 	@pytest -m "not ray and not vllm and not cluster"

@@ -155,7 +155,9 @@ def _build_into(target: Path, wanted: Component) -> None:
     draft = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-", dir=target.parent))
     try:
         with step(f"building {wanted.name} (once; log: {log})"):
-            command = ["nice", "-n", "19", "go", "build", *_flags(wanted), "-o", f"{draft}/"]
+            # It dies with us: what is stopped, or given up, must not go on beside the next try.
+            dies = ["setpriv", "--pdeathsig", "TERM"]
+            command = [*dies, "nice", "-n", "19", "go", "build", *_flags(wanted), "-o", f"{draft}/"]
             run([*command, *wanted.programs], cwd=wanted.folder, env=env, seconds=3600, log=log)
         _copy_files(draft, wanted, env)
         draft.chmod(0o755)

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,26 @@ def test_each_component_is_pinned_and_its_pins_are_small(name: str) -> None:
 def test_the_key_changes_with_the_flags() -> None:
     one = builds.component("coredns")
     assert builds.key(one) != builds.key(builds.Component(one.name, one.programs, ldflags="-X a=b"))
+
+
+def test_a_build_ends_with_who_has_started_it(tmp_path: Path) -> None:
+    """Those of tests that were given up went on, ten beside each other."""
+    go, pid = tmp_path / "go", tmp_path / "pid"
+    go.write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000\n")
+    go.chmod(0o755)
+    env = {**os.environ, "WEFT_CACHE": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    asked = subprocess.Popen([sys.executable, "-m", "e2e.cluster", "build", "helm"], env=env)
+    _eventually(pid.exists)
+    asked.kill()
+    asked.wait()
+    _eventually(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def _eventually(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_pods_stay_on_the_bridge_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
