@@ -3,18 +3,25 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from weft.protocol.inbox import Fence, Inbox, Work
+from weft.protocol.join import Joins, divided
 from weft.protocol.message import (
     DEAD,
+    ENDS,
     CensusAnswer,
     CensusAsk,
     Control,
     Done,
+    HeldBranch,
     InHand,
     Message,
+    Over,
     SegmentItem,
+    StillAsk,
 )
 from weft.protocol.node import Node
 from weft.protocol.outbox import Parent, Retained
@@ -28,7 +35,7 @@ FENCE_ROWS = 16_384
 class AgentNode(Node):
     """Inbox, work in hand, outbox.
 
-    `take` hands out work; `complete`, `retry` or `fail` says what came of it.
+    `take` hands out work; `complete`, `divide`, `retry` or `lose` says what came of it.
     """
 
     def __init__(
@@ -44,6 +51,9 @@ class AgentNode(Node):
         self.step = step
         self.inbox = Inbox()
         self.quarantine = Quarantine()
+        self.joins = Joins()
+        self._joins_placed: object = None
+        """What decided where branches come together when those here were last looked at."""
         self.fence = Fence(fence_rows)
         self.in_work: dict[Work, None] = {}
         """A set that keeps its order, so that equal runs are equal."""
@@ -71,7 +81,7 @@ class AgentNode(Node):
             return self._take_suspect()
         while (work := self.inbox.pop()) is not None:
             message = work.message
-            if self.fence.passed(message.row, work.tag):
+            if self.fence.passed(message.lane, work.tag):
                 self._drop(work)
             elif message.crashes > self.max_crashes and message.part is None:
                 message.reason = self.too_many_crashes(message)
@@ -91,23 +101,12 @@ class AgentNode(Node):
         *,
         reason: str = "",
         pins: Mapping[str, str] | None = None,
-    ) -> None:
-        """The hop is done: the row goes on to `to` with this body, the segment to its writer."""
-        self._put_down(work)
+    ) -> bool:
+        """The hop is done: the row goes on to `to` with this body, the segment to its writer. A
+        branch that comes to its end goes to its join. False: all that was in vain."""
+        if not self._finish(work, segment, now):
+            return False
         message = work.message
-        if self.fenced_off:
-            return
-        if self.fence.passed(message.row, work.tag):
-            # Another lineage of the row has come by since: what was done here must take no effect.
-            self._drop(work)
-            return
-        if segment is not None:
-            if work.parent is not None:
-                # Were the parent settled before the writer has this, our death would lose it.
-                work.parent.open += 1
-            kept = self.outbox.retain_segment(message.row, segment, work.parent)
-            message.segments = [*message.segments, self.incarnation, kept.item.ref]
-            self._send_segment(kept, now)
         if message.homes or len(self.view.by_step.get(self.step, ())) > 1:
             message.homes = {**message.homes, self.step: self.incarnation}
         if pins:
@@ -116,12 +115,56 @@ class AgentNode(Node):
         message.to = to
         message.body = body
         message.part = None
-        if to != DEAD:
+        if (branch := message.branch) is not None and to in ENDS:
+            message.branch = replace(branch, end=to)
+            message.to = branch.join
+            message.attempts = message.crashes = 0
+        elif to != DEAD:
             # The hop has proved harmless; and what went wrong with a dead row stays on record.
             message.attempts = message.crashes = 0
         if reason:
             message.reason = reason
         self._pass_on(work, self._target_of(message), now)
+        return True
+
+    def divide(
+        self,
+        work: Work,
+        ways: Sequence[tuple[str, bytes]],
+        join: str,
+        body: bytes,
+        segment: bytes | None,
+        now: float,
+    ) -> bool:
+        """The hop is done, and the row goes on in branches, each to its step with its body; itself
+        it waits, with `body`, at the step `join`. False: all that was in vain."""
+        if not self._finish(work, segment, now):
+            return False
+        parts = divided(work.message, body, ways, join)
+        if work.parent is not None:
+            work.parent.open += len(parts) - 1
+        for part in parts:
+            self._pass_on(Work(part, work.parent, part.tag), self._target_of(part), now)
+        return True
+
+    def _finish(self, work: Work, segment: bytes | None, now: float) -> bool:
+        """Whether the hop takes effect; its segment is on its way then."""
+        self._put_down(work)
+        message = work.message
+        if self.fenced_off:
+            return False
+        if self.fence.passed(message.lane, work.tag):
+            # Another lineage of the row has come by since: what was done here must take no effect.
+            self._drop(work)
+            return False
+        if segment is not None:
+            if work.parent is not None:
+                # Were the parent settled before the writer has this, our death would lose it.
+                work.parent.open += 1
+            kept = self.outbox.retain_segment(message.row, segment, work.parent)
+            message.segments = [*message.segments, self.incarnation, kept.item.ref]
+            self._send_segment(kept, now)
+        return True
 
     @staticmethod
     def too_many_crashes(message: Message) -> str:
@@ -150,17 +193,22 @@ class AgentNode(Node):
         self.inbox = Inbox()
         for work in works:
             message = work.message
-            if self.fence.passed(message.row, work.tag):
+            if self.fence.passed(message.lane, work.tag):
                 self._drop(work)
                 continue
             target = self._target_of(message)
-            # A part is dropped by its holder once the message has been passed on: stay with it.
-            if target in (0, self.incarnation) or message.part is not None:
+            if target in (0, self.incarnation):
+                self._queue(work)
+            elif work.branches:
+                self._move_branches(work.branches, now)
+            elif message.part is not None:
+                # A part is dropped by its holder once the message has been passed on: stay with it.
                 self._queue(work)
             else:
                 # Above our own fence, should it come back here.
                 message.fork += 1
                 self._pass_on(work, target, now)
+        self._replace_joins(now)
 
     def alone(self) -> bool:
         """Whether nobody else serves the step, or all others leave as well."""
@@ -177,7 +225,7 @@ class AgentNode(Node):
         if self.closed:
             return
         self.closed = True
-        for work in (*self.inbox.works(), *self.quarantine.works()):
+        for work in (*self.inbox.works(), *self.quarantine.works(), *self.joins.works()):
             if work not in self.in_work:
                 self._leave_to_holder(work)
 
@@ -198,51 +246,117 @@ class AgentNode(Node):
             len(self.inbox)
             or self.quarantine
             or self.in_work
-            or self.outbox.messages
+            or self.joins
+            or any(self._needs_us(kept) for kept in self.outbox.messages.values())
             or any(not kept.target for kept in self.outbox.segments.values())
             or any(link.queued() or link.unacknowledged() for link in self.links.values())
         )
 
-    def held(self) -> dict[int, int]:
-        """Row -> epoch of all that this process holds in any way."""
-        held = {work.message.row: work.message.epoch for work in self.in_work}
-        for work in (*self.inbox.works(), *self.quarantine.works()):
-            held[work.message.row] = work.message.epoch
-        for kept in self.outbox.messages.values():
-            held[kept.message.row] = kept.message.epoch
-        return held
+    def _needs_us(self, kept: Retained) -> bool:
+        """Whether a message would be with less than two, were we gone."""
+        if kept.parent is None or not (kept.borrowed and kept.accepted):
+            return True
+        return any(self.view.is_dead(sender) for sender, _ in kept.parent.holders())
 
-    def _pass_on(self, work: Work, target: int, now: float) -> None:
+    def messages_held(self) -> Iterator[Message]:
+        """All that this process holds in any way."""
+        for work in (*self.in_work, *self.inbox.works(), *self.quarantine.works()):
+            yield work.message
+        for work in self.joins.works():
+            yield work.message
+        for kept in self.outbox.messages.values():
+            yield kept.message
+
+    def _pass_on(self, work: Work, target: int, now: float, *, borrowed: bool = False) -> None:
         if target == self.incarnation:
-            self._keep(work.message, work.parent)
-        else:
-            self._send(self.outbox.retain(work.message, work.parent), target, now)
+            self._keep(work.message, work.parent, now)
+            return
+        if self.parts is not None:
+            self.parts.stow(work.message)
+        kept = self.outbox.retain(work.message, work.parent)
+        kept.borrowed = borrowed
+        self._send(kept, target, now)
 
     def _send(self, kept: Retained, target: int, now: float) -> None:
         if target == self.incarnation:
             # What another instance of our step held may come to us.
             del self.outbox.messages[kept.message.ref]
-            self._keep(kept.message, kept.parent)
+            self._keep(kept.message, kept.parent, now)
         else:
             super()._send(kept, target, now)
 
-    def _keep(self, message: Message, parent: Parent | None) -> None:
+    def _keep(self, message: Message, parent: Parent | None, now: float) -> None:
         """To ourselves: one process would hold the row alone, so the sender before us keeps his
         copy until the row has moved on."""
         tag = message.tag
-        if self.fence.admit(message.row, tag):
-            self._queue(Work(message, parent, tag))
+        if self.fence.admit(message.lane, tag):
+            self._admitted(Work(message, parent, tag), now)
         elif parent is not None:
             self._free(parent)
 
     def apply_view(self, view: View, now: float) -> None:
         super().apply_view(view, now)
-        self.quarantine.known(self._has_no_holder)
+        self.quarantine.heard(lambda sender, _: view.is_dead(sender))
+        self._replace_joins(now)
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        if not self.joins:
+            return
+        self._replace_joins(now)
+        source = self.view.source
+        if source and (rows := self.joins.to_ask(now)):
+            link = self._link(source, now)
+            link.send_control(StillAsk(rows))
+            self._dirty[source] = link
+
+    # branches
+
+    def _admitted(self, work: Work, now: float) -> None:
+        if work.message.branch is not None and work.message.at_join:
+            self._join(work, now)
+        else:
+            self._queue(work)
+
+    def _join(self, work: Work, now: float) -> None:
+        void, row = self.joins.add(work, now)
+        for lost in void:
+            self._drop(lost)
+        if row is None:
+            if self._target_of(work.message) != self.incarnation:
+                # Looked at again with the next tick: meanwhile our view, or the sender's, may be
+                # the one that the other has.
+                self._joins_placed = None
+            if self.closed:
+                self._leave_to_holder(work)
+        elif self.fence.admit(row.message.row, row.tag):
+            self._queue(row)
+        else:
+            self._drop(row)
+
+    def _replace_joins(self, now: float) -> None:
+        """Branches come together at one place, which follows from the view. Those who sent ours may
+        have had another view: hand on what belongs elsewhere by now."""
+        place = (self.view.version, frozenset(self._avoid))
+        if self.joins and place != self._joins_placed and not self.fenced_off:
+            self._joins_placed = place
+            self._move_branches(self.joins.withdraw(), now)
+
+    def _move_branches(self, works: Iterable[Work], now: float) -> None:
+        for work in works:
+            target = self._target_of(work.message)
+            if target in (0, self.incarnation):
+                self._join(work, now)
+            else:
+                # They may wait there for long, and we may want to leave: whoever sent them to us
+                # keeps his copy meanwhile.
+                work.message.fork += 1
+                self._pass_on(work, target, now, borrowed=True)
+
+    # suspects
 
     def _leave_to_holder(self, work: Work) -> None:
-        if work.parent is not None and (link := self.links.get(work.parent.sender)) is not None:
-            link.send_control(InHand(work.parent.ref, False))
-            self._dirty[work.parent.sender] = link
+        self._tell(work, in_hand=False)
 
     def _queue(self, work: Work) -> None:
         if self.closed:
@@ -271,27 +385,25 @@ class AgentNode(Node):
         suspects = self.quarantine
         for work in suspects.begin():
             self._tell_holder(work, in_hand=True)
-            if self.fence.passed(work.message.row, work.tag):
+            if self.fence.passed(work.message.lane, work.tag):
                 self._put_down(work)
                 self._drop(work)
 
     def _tell_holder(self, work: Work, *, in_hand: bool) -> None:
-        link = None if work.parent is None else self.links.get(work.parent.sender)
-        if link is None or work.parent is None:
-            self.quarantine.known(lambda one: one is work)
-        else:
-            link.send_control(InHand(work.parent.ref, in_hand))
-            self._dirty[work.parent.sender] = link
+        self.quarantine.telling(work, self._tell(work, in_hand=in_hand))
 
-    def _has_no_holder(self, work: Work) -> bool:
-        return work.parent is None or self.view.is_dead(work.parent.sender)
+    def _tell(self, work: Work, *, in_hand: bool) -> set[tuple[int, int]]:
+        """Tells all who keep a copy (of a joined row: of its branches). Gives those it could."""
+        told: set[tuple[int, int]] = set()
+        for sender, ref in work.parent.holders() if work.parent is not None else ():
+            if (link := self.links.get(sender)) is not None:
+                link.send_control(InHand(ref, in_hand))
+                self._dirty[sender] = link
+                told.add((sender, ref))
+        return told
 
     def _holder_knows(self, holder: int, ref: int) -> None:
-        self.quarantine.known(
-            lambda work: (
-                work.parent is not None and (work.parent.sender, work.parent.ref) == (holder, ref)
-            )
-        )
+        self.quarantine.heard(lambda sender, number: (sender, number) == (holder, ref))
 
     def _drop(self, work: Work) -> None:
         """Another lineage of the row is further on."""
@@ -300,19 +412,38 @@ class AgentNode(Node):
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         tag = message.tag
-        if self.fence.admit(message.row, tag):
-            self._queue(Work(message, Parent(peer, message.ref), tag))
+        if self.fence.admit(message.lane, tag):
+            self._admitted(Work(message, Parent(peer, message.ref), tag), now)
         else:
             self._settle(peer, message.ref)
 
     def _take_control(self, peer: int, control: Control, now: float) -> None:
         if isinstance(control, CensusAsk):
-            held = self.held()
-            rows = held if control.rows is None else [row for row in control.rows if row in held]
-            answer = CensusAnswer(control.number, [(row, held[row]) for row in rows], [])
             link = self._link(peer, now)
-            link.send_control(answer)
+            link.send_control(self._answer(control))
             self._dirty[peer] = link
+        elif isinstance(control, Over):
+            for row, epoch in control.rows:
+                for work in self.joins.drop(row, epoch):
+                    self._drop(work)
+
+    def _answer(self, ask: CensusAsk) -> CensusAnswer:
+        wanted = None if ask.rows is None else set(ask.rows)
+        whole: dict[int, int] = {}
+        branches: list[HeldBranch] = []
+        for message in self.messages_held():
+            row, branch = message.row, message.branch
+            if wanted is not None and row not in wanted:
+                continue
+            if branch is None:
+                whole[row] = max(message.epoch, whole.get(row, 0))
+            else:
+                branches.append(
+                    HeldBranch(
+                        row, message.epoch, branch.fork, branch.hop, branch.index, branch.count
+                    )
+                )
+        return CensusAnswer(ask.number, list(whole.items()), [], branches)
 
     def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
         raise AssertionError("segments go to writers")

@@ -7,7 +7,7 @@ import math
 
 import msgspec
 
-from weft.protocol.message import Message
+from weft.protocol.message import Lane, Message
 from weft.protocol.outbox import Parent
 
 
@@ -19,6 +19,8 @@ class Work(msgspec.Struct, gc=False, eq=False):
     """Whom to tell when it has been passed on; None where its sender has been told, or is dead."""
     tag: int
     """With which it was admitted."""
+    branches: tuple[Work, ...] = ()
+    """Of a row that was joined: what it was joined of, first the row itself as it was divided."""
 
 
 class Inbox:
@@ -49,7 +51,7 @@ class Inbox:
 
 
 class Fence:
-    """The highest tag seen per row: nothing lower or equal is ever accepted again here.
+    """The highest tag seen per row or branch: nothing lower or equal is ever accepted again here.
 
     Bounded: the oldest rows are forgotten first. Forgetting costs work (a stale lineage may run
     on), never correctness, because the writer has the last word.
@@ -59,23 +61,23 @@ class Fence:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._seen: dict[int, int] = {}
+        self._seen: dict[Lane, int] = {}
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def admit(self, row: int, tag: int) -> bool:
-        """Whether `tag` is higher than all seen for `row`; if so it is the new mark."""
+    def admit(self, lane: Lane, tag: int) -> bool:
+        """Whether `tag` is higher than all seen in this lane; if so it is the new mark."""
         seen = self._seen
-        if tag <= seen.get(row, -1):
+        if tag <= seen.get(lane, -1):
             return False
         # Taken out first, so that rows on the move stay young and are not the next to be forgotten.
-        seen.pop(row, None)
-        seen[row] = tag
+        seen.pop(lane, None)
+        seen[lane] = tag
         if len(seen) > self._limit:
             del seen[next(iter(seen))]
         return True
 
-    def passed(self, row: int, tag: int) -> bool:
+    def passed(self, lane: Lane, tag: int) -> bool:
         """Whether a higher tag than this has been seen: the work on it is vain."""
-        return self._seen.get(row, -1) > tag
+        return self._seen.get(lane, -1) > tag

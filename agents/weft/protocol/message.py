@@ -16,6 +16,10 @@ FORK_STEP = 1 << 16
 """More than any flow has hops."""
 
 
+Lane = int | tuple[int, int]
+"""A row, or (row, index of its branch): within it, tags only rise."""
+
+
 class Part(msgspec.Struct, array_like=True, frozen=True):
     """A large body that stays with its holder until it is asked for (`runtime.parts`)."""
 
@@ -23,6 +27,23 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     """Name of the holder's actor."""
     key: int
     bytes: int
+
+
+class Branch(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=False):
+    """Which part of a divided row a message is. (The epoch, which never changes on a row's way, is
+    the message's own.)"""
+
+    fork: int
+    """Of the message that was divided; with `hop` it tells one division from every other."""
+    hop: int
+    index: int
+    """From 1, in the order of the manifest; 0 is the row itself, which waits at the join."""
+    count: int
+    """Branches besides the row itself."""
+    join: str
+    """The step where they come together."""
+    end: str = ""
+    """One of `ENDS` for a branch that has come to it: it goes to the join all the same."""
 
 
 class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -68,6 +89,19 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """For rejected and dead rows: why."""
     part: Part | None = None
     """Where the body is, when it is too large to travel with each hop; `body` is empty then."""
+    branch: Branch | None = None
+    """For a part of a divided row: which one."""
+
+    @property
+    def lane(self) -> Lane:
+        """What tags are compared within: the row, or one branch of it."""
+        branch = self.branch
+        return self.row if branch is None else (self.row, branch.index)
+
+    @property
+    def at_join(self) -> bool:
+        """Whether it is a branch that waits for the others where it comes to."""
+        return self.branch is not None and self.to == self.branch.join
 
     @property
     def tag(self) -> int:
@@ -98,12 +132,25 @@ class CensusAsk(msgspec.Struct, array_like=True, tag="ask"):
     rows: list[int] | None
 
 
+class HeldBranch(msgspec.Struct, array_like=True, gc=False):
+    """One branch of a row; the fields are those of the message and its `Branch`."""
+
+    row: int
+    epoch: int
+    fork: int
+    hop: int
+    index: int
+    count: int
+
+
 class CensusAnswer(msgspec.Struct, array_like=True, tag="answer"):
     """Rows held here (epoch beside each), and rows known to be committed (end beside each)."""
 
     number: int
     held: list[tuple[int, int]]
     done: list[Done]
+    branches: list[HeldBranch] = []
+    """A row of which nothing but branches is held is alive only if they are all there."""
 
 
 class InHand(msgspec.Struct, array_like=True, tag="hand"):
@@ -114,7 +161,20 @@ class InHand(msgspec.Struct, array_like=True, tag="hand"):
     now: bool
 
 
-Control = CensusAsk | CensusAnswer | InHand
+class StillAsk(msgspec.Struct, array_like=True, tag="still"):
+    """From a join to the source: are these rows (epoch beside each) still on their way? Branches
+    of a lineage that has lost would wait for ever for the others."""
+
+    rows: list[tuple[int, int]]
+
+
+class Over(msgspec.Struct, array_like=True, tag="over"):
+    """The source's answer: what is kept of these rows with this epoch, or a lower one, is void."""
+
+    rows: list[tuple[int, int]]
+
+
+Control = CensusAsk | CensusAnswer | InHand | StillAsk | Over
 
 
 class Frame(msgspec.Struct, array_like=True, omit_defaults=True):

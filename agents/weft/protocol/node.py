@@ -26,7 +26,7 @@ from weft.protocol.message import (
 )
 from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
 from weft.protocol.quarantine import SUSPECT
-from weft.protocol.router import choose
+from weft.protocol.router import choose, meeting_place
 from weft.protocol.view import EMPTY_VIEW, View, partition_of
 
 
@@ -241,6 +241,8 @@ class Node:
             # A row that has met one revision of a pool stays with it while that one serves.
             pins = message.pins
             members = [m for m in members if pins.get(m.pool, m.revision) == m.revision] or members
+        if message.branch is not None and message.at_join:
+            return meeting_place(members, message.row)
         return choose(members, message.homes.get(to, 0), self._load_of, self._rng)
 
     def _load_of(self, incarnation: int) -> int:
@@ -260,7 +262,11 @@ class Node:
     def _free(self, parent: Parent) -> None:
         """One of those things that came of the parent is safe with others."""
         parent.open -= 1
-        if not parent.open:
+        if parent.open:
+            return
+        for one in parent.joined:
+            self._free(one)
+        if not parent.joined:
             self._settle(parent.sender, parent.ref)
 
     def _accepted(self, frame: Frame, peer: int) -> None:
@@ -270,7 +276,7 @@ class Node:
             kept = messages.get(message.ref)
             if kept is not None and not kept.accepted and kept.target == peer:
                 kept.accepted = True
-                if kept.parent is not None:
+                if kept.parent is not None and not kept.borrowed:
                     self._free(kept.parent)
                     kept.parent = None
         segments = self.outbox.segments

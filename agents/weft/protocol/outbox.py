@@ -7,6 +7,8 @@ cycles): following them took a third of a hop.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from weft.protocol.message import Message, SegmentItem
@@ -20,6 +22,15 @@ class Parent(msgspec.Struct, gc=False, eq=False):
     ref: int
     open: int = 1
     """What has not been accepted: the work in our hands, then the message and segments of it."""
+    joined: tuple[Parent, ...] = ()
+    """Of a row that was joined of several messages: theirs (`sender` and `ref` are 0 then)."""
+
+    def holders(self) -> Iterator[tuple[int, int]]:
+        """Who keeps a copy: sender and its number for it."""
+        if not self.joined:
+            yield self.sender, self.ref
+        for parent in self.joined:
+            yield from parent.holders()
 
 
 class Retained(msgspec.Struct, gc=False, eq=False):
@@ -33,6 +44,9 @@ class Retained(msgspec.Struct, gc=False, eq=False):
     accepted: bool = False
     in_hand: bool | None = None
     """What the receiver has said, if anything: whether it is handling it (`quarantine`)."""
+    borrowed: bool = False
+    """It was only handed on: the sender before us keeps his copy until this one is settled, and not
+    only until it is accepted."""
 
 
 class RetainedSegment(msgspec.Struct, gc=False, eq=False):

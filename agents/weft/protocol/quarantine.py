@@ -21,16 +21,21 @@ TOGETHER = 8
 
 _TELLING, _BEGUN, _OVER = range(3)
 
+_Holder = tuple[int, int]
+"""Who keeps a copy: an incarnation, and its number for the message."""
+
 
 class Quarantine:
     """True while there are suspects: then nothing else is handed out."""
 
-    __slots__ = ("_round", "_waiting")
+    __slots__ = ("_round", "_untold", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: list[Work] = []
         self._round: dict[Work, int] = {}
         """Those whose turn it is, until their holders know that it is over."""
+        self._untold: dict[Work, set[_Holder]] = {}
+        """Of those: who has been told something and may not know it yet."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._round)
@@ -60,14 +65,26 @@ class Quarantine:
         self._round = dict.fromkeys(chosen, _TELLING)
         return chosen
 
-    def known(self, which: Callable[[Work], bool]) -> None:
-        """The holders of these know what they were told last (or there is none any more)."""
-        for work, state in list(self._round.items()):
-            if state != _BEGUN and which(work):
-                if state == _TELLING:
-                    self._round[work] = _BEGUN
-                else:
-                    del self._round[work]
+    def telling(self, work: Work, holders: set[_Holder]) -> None:
+        """These have been told of the work in the round; the others are dead, or never were."""
+        if work in self._round:
+            self._untold[work] = holders
+            self._known(work)
+
+    def heard(self, which: Callable[[int, int], bool]) -> None:
+        """These holders know what they were told last (or are dead)."""
+        for work, holders in list(self._untold.items()):
+            self._untold[work] = {holder for holder in holders if not which(*holder)}
+            self._known(work)
+
+    def _known(self, work: Work) -> None:
+        if self._untold[work]:
+            return
+        del self._untold[work]
+        if self._round[work] == _TELLING:
+            self._round[work] = _BEGUN
+        else:
+            del self._round[work]
 
     def take(self, in_work: dict[Work, None]) -> Work | None:
         """One of the round that may begin and has not."""

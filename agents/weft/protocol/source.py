@@ -10,7 +10,9 @@ from weft.protocol.message import (
     Control,
     Done,
     Message,
+    Over,
     SegmentItem,
+    StillAsk,
 )
 from weft.protocol.node import Node
 from weft.protocol.outbox import Retained
@@ -220,6 +222,8 @@ class SourceNode(Node):
             self._dirty[member] = link
 
     def _take_control(self, peer: int, control: Control, now: float) -> None:
+        if isinstance(control, StillAsk):
+            self._tell_over(peer, control, now)
         if not isinstance(control, CensusAnswer):
             return
         for done in control.done:
@@ -228,6 +232,20 @@ class SourceNode(Node):
         if census is not None and census.answer(peer, control):
             self._census = None
             self._conclude(census, now)
+
+    def _tell_over(self, peer: int, asked: StillAsk, now: float) -> None:
+        if self._adopting:
+            return
+        over = [
+            (row, epoch)
+            for row, epoch in asked.rows
+            # A row that is not outstanding has ended, or will be begun with a higher epoch.
+            if (outstanding := self.outstanding.get(row)) is None or outstanding.epoch > epoch
+        ]
+        if over:
+            link = self._link(peer, now)
+            link.send_control(Over(over))
+            self._dirty[peer] = link
 
     def _conclude(self, census: Census, now: float) -> None:
         if census.rows is None:

@@ -9,10 +9,10 @@ import msgspec
 from weft.protocol.agent import AgentNode
 from weft.protocol.directory import Joining
 from weft.protocol.inbox import Work
-from weft.protocol.message import DEAD
+from weft.protocol.message import DEAD, Message
 from weft.protocol.view import Member, Role
 from weft.simulation.process import Process
-from weft.simulation.schedule import LONGEST
+from weft.simulation.schedule import FAN, LONGEST
 
 if TYPE_CHECKING:
     from weft.simulation.world import World
@@ -32,6 +32,8 @@ class Hop(msgspec.Struct, array_like=True):
     mark: int
     recorded: bool
     """Whether it left a segment."""
+    branch: int = 0
+    """Of a divided row: which one made it."""
 
 
 class Body(msgspec.Struct, array_like=True):
@@ -39,6 +41,8 @@ class Body(msgspec.Struct, array_like=True):
 
     row: int
     hops: list[Hop] = []
+    """Those of branches stand between the hop that divided the row and the one that joined it, in
+    the order of the branches; a branch that died says so with a last hop in `$dead`, mark 0."""
 
 
 encode_body = msgspec.msgpack.Encoder().encode
@@ -130,31 +134,62 @@ class AgentProcess(Process):
         rng = world.rng
         now = world.clock.now
         message = work.message
-        if schedule.poison and self.step == schedule.entry and message.row in world.poisonous:
+        step = schedule.poison_step or schedule.entry
+        if message.row in world.poisonous and self.step == step and message.branch is None:
             world.struck["killed by a poison row"] += 1
             self.kill()
             world.clock.after(0.5, self.world.revive, self)
             return
+        body = joined_body(work) if work.branches else decode_body(message.body)
+        if work.branches:
+            world.struck["branches joined"] += 1
         if schedule.failing and rng.random() < schedule.failing:
             world.struck["hop failed"] += 1
             if message.attempts + 1 < schedule.max_attempts:
                 node.retry(work)
             else:
-                node.complete(work, DEAD, message.body, None, now, reason="it failed too often")
+                node.complete(
+                    work, DEAD, encode_body(body), None, now, reason="it failed too often"
+                )
             return
-        body = decode_body(message.body)
         recorded = not (schedule.silent and rng.random() < schedule.silent)
-        hop = Hop(self.step, message.hop + 1, world.mark(), recorded)
+        branch = message.branch.index if message.branch is not None else 0
+        hop = Hop(self.step, message.hop + 1, world.mark(), recorded, branch)
         body.hops.append(hop)
         ways = schedule.steps[self.step]
         to = ways[-1] if len(body.hops) >= LONGEST else rng.choice(ways)
-        tag = work.tag
-        node.complete(work, to, encode_body(body), encode_hop(hop) if recorded else None, now)
-        if message.hop == hop.number:
-            world.oracle.effective(self.incarnation, message.row, tag)
-            world.trace("hop", self.name, message.row, tag, to)
+        lane, tag = message.lane, work.tag
+        segment = encode_hop(hop) if recorded else None
+        if to == FAN:
+            fan = schedule.fans[self.step]
+            empty = encode_body(Body(message.row))
+            parts = [(step, empty) for step in fan.branches]
+            effective = node.divide(work, parts, fan.join, encode_body(body), segment, now)
+            world.struck["row divided"] += effective
+        else:
+            effective = node.complete(work, to, encode_body(body), segment, now)
+        if effective:
+            world.oracle.effective(self.incarnation, lane, tag)
+            world.trace("hop", self.name, lane, tag, to)
         else:
             world.struck["work found vain"] += 1
+
+
+def joined_body(work: Work) -> Body:
+    """What the row was when it was divided, and what its branches did."""
+    row, *branches = (part.message for part in work.branches)
+    body = decode_body(row.body)
+    for message in branches:
+        body.hops += _hops_of(message)
+    return body
+
+
+def _hops_of(branch: Message) -> list[Hop]:
+    assert branch.branch is not None
+    hops = decode_body(branch.body).hops
+    if branch.branch.end == DEAD:
+        hops.append(Hop(DEAD, branch.hop, 0, False, branch.branch.index))
+    return hops
 
 
 encode_hop = msgspec.msgpack.Encoder().encode

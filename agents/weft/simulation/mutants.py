@@ -15,8 +15,9 @@ from weft.protocol.agent import AgentNode
 from weft.protocol.census import Census
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.inbox import Fence, Work
+from weft.protocol.join import Joins
 from weft.protocol.link import Link
-from weft.protocol.message import CensusAnswer, Control, Frame, Message, SegmentItem
+from weft.protocol.message import CensusAnswer, Control, Frame, Lane, Message, SegmentItem
 from weft.protocol.node import Node
 from weft.protocol.outbox import Parent, Retained, RetainedSegment
 from weft.protocol.source import Outstanding, SourceNode
@@ -61,10 +62,10 @@ class _SettlesAtAcceptance(AgentNode):
 
 
 class _SelfSendSettles(AgentNode):
-    def _keep(self, message: Message, parent: Parent | None) -> None:
+    def _keep(self, message: Message, parent: Parent | None, now: float) -> None:
         if parent is not None:
             self._settle(parent.sender, parent.ref)
-        super()._keep(message, None)
+        super()._keep(message, None, now)
 
 
 class _WriterSettlesAtArrival(WriterNode):
@@ -85,10 +86,10 @@ class _WriterSettlesSegmentsAtArrival(WriterNode):
 class _NoFence(Fence):
     __slots__ = ()
 
-    def admit(self, row: int, tag: int) -> bool:
+    def admit(self, lane: Lane, tag: int) -> bool:
         return True
 
-    def passed(self, row: int, tag: int) -> bool:
+    def passed(self, lane: Lane, tag: int) -> bool:
         return False
 
 
@@ -160,7 +161,7 @@ class _SegmentsNotSentAgain(AgentNode):
 
 
 class _SendsToItself(AgentNode):
-    def _pass_on(self, work: Work, target: int, now: float) -> None:
+    def _pass_on(self, work: Work, target: int, now: float, *, borrowed: bool = False) -> None:
         self._dispatch(work.message, work.parent, now)
 
     def _send(self, kept: Retained, target: int, now: float) -> None:
@@ -216,6 +217,64 @@ class _AdoptsNothing(SourceNode):
 class _NoBound(SourceNode):
     def room(self) -> bool:
         return not self._adopting
+
+
+# divided rows
+
+
+class _MixedJoins(Joins):
+    """Branches are joined whichever division they are of."""
+
+    __slots__ = ()
+
+    def add(self, work: Work, now: float) -> tuple[list[Work], Work | None]:
+        message = work.message
+        if message.branch is not None and (known := self._sets.get(message.row)) is not None:
+            epoch, fork, hop = known[0]
+            message.epoch = epoch
+            message.branch = msgspec.structs.replace(message.branch, fork=fork, hop=hop)
+        return super().add(work, now)
+
+
+class _MixesDivisions(AgentNode):
+    def __init__(self, incarnation: int, **more) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(incarnation, **more)
+        self.joins = _MixedJoins()
+
+
+class _SettlesBranchesAtJoin(AgentNode):
+    def _join(self, work: Work, now: float) -> None:
+        if work.parent is not None:
+            self._free(work.parent)
+            work.parent = None
+        super()._join(work, now)
+
+
+class _NeverAsksAfterBranches(AgentNode):
+    def tick(self, now: float) -> None:
+        Node.tick(self, now)
+        self._replace_joins(now)
+
+
+class _BranchesStay(AgentNode):
+    def _replace_joins(self, now: float) -> None:
+        pass
+
+
+class _OneBranchIsTheRow(SourceNode):
+    def _take_control(self, peer: int, control: Control, now: float) -> None:
+        if isinstance(control, CensusAnswer):
+            control.held += [(branch.row, branch.epoch) for branch in control.branches]
+        super()._take_control(peer, control, now)
+
+
+class _ParentOpenOnce(AgentNode):
+    """The divided row's parent does not wait for all branches."""
+
+    def divide(self, work: Work, ways, join, body, segment, now):  # type: ignore[no-untyped-def]
+        if work.parent is not None:
+            work.parent.open -= len(ways)
+        return super().divide(work, ways, join, body, segment, now)
 
 
 # the writer
@@ -367,6 +426,20 @@ MUTANTS |= {
     ),
     "suspects are handled among the rest": Mutant(
         Machines(agent=_SuspectsAmongTheRest), "poison", ""
+    ),
+    "branches of two divisions are joined": Mutant(Machines(agent=_MixesDivisions), "deaths", ""),
+    "a branch is settled when it comes to its join": Mutant(
+        Machines(agent=_SettlesBranchesAtJoin), "one death", "work"
+    ),
+    "branches of lost lineages are not asked after": Mutant(
+        Machines(agent=_NeverAsksAfterBranches), "all", ""
+    ),
+    "branches stay where they came to": Mutant(Machines(agent=_BranchesStay), "change", ""),
+    "census takes a branch for the row": Mutant(
+        Machines(source=_OneBranchIsTheRow), "deaths", "lost"
+    ),
+    "a divided row is settled with its first branch": Mutant(
+        Machines(agent=_ParentOpenOnce), "one death", "work"
     ),
     "no bound": Mutant(Machines(source=_NoBound), "calm", "bound"),
     "done lost for ever": Mutant(Machines(writer=_DoneLost), "calm", ""),

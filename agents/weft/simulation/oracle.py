@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from weft.protocol.agent import AgentNode
-from weft.protocol.message import Done
+from weft.protocol.message import DEAD, REJECT, Done, Lane
 from weft.protocol.source import SourceNode
 from weft.protocol.writer import Finished, WriterNode
-from weft.simulation.agent_process import decode_body, decode_hop
+from weft.simulation.agent_process import Hop, decode_body, decode_hop
 from weft.simulation.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from weft.simulation.world import World
 
 _WAY_TO = {"accepted": "$accept", "rejected": "$reject"}
+
+
+def _is_of(branch: int, hop: Hop) -> bool:
+    return hop.branch == branch
 
 
 class Broken(Exception):
@@ -35,18 +41,20 @@ class Oracle:
         self.excused: set[int] = set()
         """Rows of which a segment died with its maker before it was at the writer, and that another
         agent had already sent back to it: that lineage goes on, and can never be whole."""
-        self._highest: dict[tuple[int, int], int] = {}
+        self._highest: dict[tuple[int, Lane], int] = {}
         self._ends: dict[int, str] = {}
         self._told: set[tuple[int, int]] = set()
-        self._ordered = schedule.fence_rows >= schedule.rows
+        self._ordered = schedule.fence_rows >= schedule.rows * schedule.lanes
 
-    def effective(self, incarnation: int, row: int, tag: int) -> None:
+    def effective(self, incarnation: int, lane: Lane, tag: int) -> None:
         """A hop took effect at an instance: its tag must be above all that did so before."""
         self.hops += 1
-        key = (incarnation, row)
+        key = (incarnation, lane)
         before = self._highest.get(key, -1)
         if tag <= before and self._ordered:
-            raise Broken(f"order: row {row} took effect at {incarnation} with {tag} after {before}")
+            raise Broken(
+                f"order: row {lane} took effect at {incarnation} with {tag} after {before}"
+            )
         self._highest[key] = max(tag, before)
 
     def committed(self, partition: int, rows: Sequence[Finished]) -> None:
@@ -134,7 +142,11 @@ class Oracle:
         if self.schedule.mix in ("calm", "one death") and self.reissued > len(self.excused):
             raise Broken(f"work: {self.reissued} rows had to start again")
         if self.schedule.mix == "calm":
-            needed = sum(len(decode_body(finished.body).hops) for finished in world.table.rows)
+            needed = sum(
+                bool(hop.mark)
+                for finished in world.table.rows
+                for hop in decode_body(finished.body).hops
+            )
             if self.hops != needed:
                 raise Broken(f"work: {self.hops} hops were made where {needed} were needed")
 
@@ -150,27 +162,76 @@ class Oracle:
             if finished.status != "dead" or body.hops:
                 raise Broken(f"story: row {row} could not start, yet it is {finished.status}")
             return
-        at = self.schedule.entry
-        for number, hop in enumerate(body.hops, 1):
-            if hop.number != number:
-                raise Broken(f"story: hop {hop.number} of row {row} stands in place {number}")
-            follows = hop.step == at if number == 1 else hop.step in steps[at]
-            if not follows:
-                raise Broken(f"story: {hop.step} does not follow {at} in row {row}")
-            at = hop.step
+        at = self._check_chain(row, body.hops)
         if finished.status != "dead" and _WAY_TO[finished.status] not in steps[at]:
             raise Broken(f"story: row {row} is {finished.status} after {at}")
         recorded = [hop.mark for hop in body.hops if hop.recorded]
         joined = [decode_hop(segment).mark for segment in finished.segments]
+        if "died with this row" in finished.reason:
+            # Where branches come together it dies as it was when it was divided.
+            joined = joined[: len(recorded)]
         if recorded != joined:
             raise Broken(f"segments: row {row} has {joined}, its hops left {recorded}")
         if self.schedule.mix == "poison" and "died with this row" in finished.reason:
             if row not in world.poisonous:
                 raise Broken(f"innocent: row {row} is dead: {finished.reason}")
-        elif self.schedule.mix == "poison" and row in world.poisonous and body.hops:
+        elif (
+            self.schedule.mix == "poison"
+            and row in world.poisonous
+            and self._past_poison(body.hops)
+        ):
             raise Broken(f"innocent: row {row} kills whoever handles it, and has gone on")
         if finished.status == "dead" and not finished.reason:
             raise Broken(f"story: row {row} is dead without a reason")
+
+    def _past_poison(self, hops: list[Hop]) -> bool:
+        where = self.schedule.poison_step or self.schedule.entry
+        return any(hop.step == where and not hop.branch for hop in hops)
+
+    def _check_chain(self, row: int, hops: list[Hop]) -> str:
+        """Gives the last step."""
+        at, number, rest = "", 0, list(hops)
+        while rest:
+            if rest[0].branch:
+                fan = self.schedule.fans.get(at)
+                if fan is None:
+                    raise Broken(f"story: row {row} was divided after {at}")
+                last = number
+                for index, first in enumerate(fan.branches, 1):
+                    own = list(takewhile(partial(_is_of, index), rest))
+                    del rest[: len(own)]
+                    last = max(last, self._check_branch(row, own, number, first, fan.join))
+                at, number = fan.join, last + 1
+                if not rest:
+                    # It died where it was joined, and that hop has left nothing.
+                    return at
+                if (rest[0].step, rest[0].number, rest[0].branch) != (at, number, 0):
+                    raise Broken(f"story: row {row} came from its branches to {rest[0]}")
+            else:
+                ways = self.schedule.steps[at] if at else (self.schedule.entry,)
+                number += 1
+                if rest[0].number != number:
+                    raise Broken(
+                        f"story: hop {rest[0].number} of row {row} stands in place {number}"
+                    )
+                if rest[0].step not in ways:
+                    raise Broken(f"story: {rest[0].step} does not follow {at} in row {row}")
+                at = rest[0].step
+            del rest[0]
+        return at
+
+    def _check_branch(self, row: int, hops: list[Hop], number: int, first: str, join: str) -> int:
+        """Gives the number of its last hop."""
+        steps = self.schedule.steps
+        ways: tuple[str, ...] = (first,)
+        for hop in hops:
+            number += 1
+            if hop.number != number or not (hop.step in ways or hop.step == DEAD):
+                raise Broken(f"story: {hop} is no hop {number} of a branch of row {row}")
+            ways = (REJECT,) if hop.step == DEAD else steps[hop.step]
+        if not hops or not {join, REJECT} & set(ways):
+            raise Broken(f"story: a branch of row {row} has not come to its end")
+        return number
 
 
 def leftovers(world: World) -> list[str]:
@@ -193,8 +254,13 @@ def leftovers(world: World) -> list[str]:
                     f"{name} has {link.queued()} items and {link.unacknowledged()} frames "
                     f"for {peer}"
                 )
-        if isinstance(node, AgentNode) and (len(node.inbox) or node.in_work or node.quarantine):
-            left.append(f"{name} has {len(node.inbox)} messages and {len(node.in_work)} in work")
+        if isinstance(node, AgentNode) and (
+            len(node.inbox) or node.in_work or node.quarantine or node.joins
+        ):
+            left.append(
+                f"{name} has {len(node.inbox)} messages, {len(node.in_work)} in work and "
+                f"{len(node.joins)} that wait for other branches"
+            )
         if isinstance(node, SourceNode) and node.outstanding:
             left.append(f"{name} waits for row {next(iter(node.outstanding))}")
         if isinstance(node, WriterNode):
@@ -217,8 +283,9 @@ def where(world: World, row: int) -> str:
             for kept in node.outbox.messages.values()
             if kept.message.row == row
         ]
-        if isinstance(node, AgentNode) and row in node.held():
-            holders.append(f"{process.name} holds it")
+        if isinstance(node, AgentNode):
+            held = [message for message in node.messages_held() if message.row == row]
+            holders += [f"{process.name} holds {message.branch or 'it'}" for message in held]
         if isinstance(node, WriterNode) and row in node.waiting:
             holders.append(f"{process.name} waits for {node.waiting[row].missing}")
         if isinstance(node, SourceNode) and row in node.outstanding:

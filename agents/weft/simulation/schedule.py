@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from weft.protocol.message import ACCEPT, REJECT
+
+FAN = "$fan"
+"""The way of a row that is divided."""
+
+
+class Fan(NamedTuple):
+    branches: tuple[str, ...]
+    """The step that each begins with."""
+    join: str
+
 
 FLOWS: dict[str, dict[str, tuple[str, ...]]] = {
     "one step": {"a": (REJECT, ACCEPT)},
@@ -20,8 +30,23 @@ FLOWS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "to itself": {"a": ("a", "b"), "b": ("b", "a", ACCEPT)},
     "pairs": {"a": ("b",), "b": ("a", "b", ACCEPT)},
+    "candidates": {"a": (FAN,), "b": (REJECT, "b", "c"), "c": (REJECT, ACCEPT)},
+    "sides": {
+        "plan": ("plan", FAN),
+        "left": ("more", "merge"),
+        "more": ("left", "merge"),
+        "right": ("merge",),
+        "merge": ("plan", REJECT, "end"),
+        "end": (ACCEPT,),
+    },
 }
 """Step -> where a row may go from it, the way out last. The first step is the entry."""
+
+FANS: dict[str, dict[str, Fan]] = {
+    "candidates": {"a": Fan(("b", "b", "b"), "c")},
+    "sides": {"plan": Fan(("left", "right"), "merge")},
+}
+"""Flow -> step -> what a row is divided into there."""
 
 LONGEST = 9
 """Hops after which a row takes the way out of each step."""
@@ -86,7 +111,9 @@ class Schedule(msgspec.Struct, frozen=True):
     target: int | None = None
     """Accepted rows that are wanted; None: all that come of the source."""
     poison: tuple[int, ...] = ()
-    """Ordinals of rows that kill any process that handles them in the entry step."""
+    """Ordinals of rows that kill any process that handles them, undivided, in `poison_step`."""
+    poison_step: str = ""
+    """By default the entry."""
     unreachable: float = 15.0
     """Seconds without a connection until a peer counts as unreachable."""
     small_frames: bool = False
@@ -107,6 +134,15 @@ class Schedule(msgspec.Struct, frozen=True):
     @property
     def steps(self) -> dict[str, tuple[str, ...]]:
         return FLOWS[self.flow]
+
+    @property
+    def fans(self) -> dict[str, Fan]:
+        return FANS.get(self.flow, {})
+
+    @property
+    def lanes(self) -> int:
+        """Of one row: itself, and its branches with the divided row at the join."""
+        return 2 + max((len(fan.branches) for fan in self.fans.values()), default=0)
 
     @property
     def entry(self) -> str:
@@ -184,6 +220,7 @@ def generate(seed: int, mix: str | None = None) -> Schedule:
             buried=0.0,
             duplication=rng.choice((0.0, 0.3)),
             poison=tuple(rng.sample(range(rows), rng.choice((1, 1, 2, 3)))),
+            poison_step=rng.choice(["", *(fan.join for fan in plain.fans.values())]),
         )
     return _with_faults(plain, rng)
 
