@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cluster import Cluster
+from msgspec.structs import replace
 
 from weft.protocol.inbox import Work
 from weft.protocol.message import ACCEPT, DEAD, REJECT, Message, Part
@@ -70,7 +71,10 @@ def test_branches_are_joined_in_the_order_of_the_division_however_they_arrive() 
     assert bodies == [b"row.", b"way1.", b"way2.", b"way3."]
     assert work.message.body == b"row."
     assert work.message.branch is None
-    assert all(work.tag >= part.tag for part in work.branches)
+    assert all(
+        (work.message.fork, work.message.hop) >= (part.message.fork, part.message.hop)
+        for part in work.branches
+    )
     # The row's own segment, and one for each branch, in their order.
     assert work.message.segments[::2] == [11, 21, 21, 21]
 
@@ -217,6 +221,29 @@ def test_branches_of_another_division_are_never_joined_to_these() -> None:
     handle_all(cluster, "b", "c")
     cluster.pass_on()
     assert [part.message.body for part in joined(cluster).branches] == [b"new.", b"new1.", b"new2."]
+
+
+def test_a_branch_sent_again_late_does_not_stop_the_next_division_of_its_row() -> None:
+    """Seed 529: a copy of a branch whose settlement had died with its holder came by once more,
+    with a higher fork, when the row had been joined and divided anew."""
+    cluster = divided(agents={11: "a", 21: "b", 31: "c"}, ways=1)
+    late = [
+        replace(kept.message, fork=1000, ref=900)
+        for kept in cluster.agents[11].outbox.messages.values()
+        if kept.message.to == "b"
+    ]
+    handle_all(cluster, "b", "c")
+    cluster.pass_on()
+    cluster.hop(31, "a")
+    cluster.pass_on()
+    cluster.agents[21]._take_message(11, late[0], cluster.now)
+    work = cluster.agents[11].take(cluster.now)
+    assert work is not None
+    cluster.agents[11].divide(work, [("b", b"second")], "c", b"row..", b"s", cluster.now)
+    cluster.pass_on()
+    handle_all(cluster, "b", "c")
+    cluster.pass_on()
+    assert [part.message.body for part in joined(cluster).branches] == [b"row..", b"second."]
 
 
 class Shelf:

@@ -12,6 +12,7 @@ ENDS = frozenset({ACCEPT, REJECT, DEAD})
 
 HOP_BITS = 20
 FORK_BITS = 40
+_OWN_BITS = FORK_BITS + HOP_BITS
 FORK_STEP = 1 << 16
 """More than any flow has hops."""
 
@@ -105,8 +106,15 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
 
     @property
     def tag(self) -> int:
-        """(epoch, fork, hop) as one number that compares in that order."""
-        return (self.epoch << (FORK_BITS + HOP_BITS)) | (self.fork << HOP_BITS) | self.hop
+        """(epoch, fork, hop) as one number that compares in that order; of a branch (epoch, fork
+        and hop of its division, fork, hop), so that of two divisions the newer one goes before,
+        however often branches of the older one were sent again."""
+        own = (self.fork << HOP_BITS) | self.hop
+        branch = self.branch
+        if branch is None:
+            return (self.epoch << _OWN_BITS) | own
+        division = (self.epoch << _OWN_BITS) | (branch.fork << HOP_BITS) | branch.hop
+        return (division << _OWN_BITS) | own
 
 
 class SegmentItem(msgspec.Struct, array_like=True, gc=False):
