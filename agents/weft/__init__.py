@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weft.agent import Agent, AgentConfig
+    from weft.branch import Branch
     from weft.context import Context
     from weft.engines.base import EngineError
     from weft.llm import LLM, StructuredError
@@ -23,6 +24,7 @@ __all__ = [
     "LLM",
     "Agent",
     "AgentConfig",
+    "Branch",
     "ChatMessage",
     "Context",
     "EngineError",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Agent": "weft.agent",
     "AgentConfig": "weft.agent",
+    "Branch": "weft.branch",
     "ChatMessage": "weft.row",
     "Context": "weft.context",
     "EngineError": "weft.engines.base",

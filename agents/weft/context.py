@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from weft.row import ChatMessage, Row
 from weft.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
+    from weft.branch import Branch
     from weft.data.accepted import AcceptedRows
     from weft.prompts.render import Prompts
     from weft.segment import ModelCall, ToolTrace
@@ -40,6 +41,8 @@ class Context:
         "_tool_kinds",
         "_toolbox",
         "attempt",
+        "branch",
+        "branches",
         "hop",
         "notes",
         "pool",
@@ -63,6 +66,8 @@ class Context:
         tools: Mapping[str, Tool],
         logger: logging.Logger,
         accepted: Callable[[], AcceptedRows] | None = None,
+        branch: int = 0,
+        branches: Sequence[Branch] = (),
     ) -> None:
         """`seed` is the plan's."""
         self.row_key = row_key
@@ -71,6 +76,10 @@ class Context:
         """Hops that the row has made before this one."""
         self.attempt = attempt
         """1 for the first attempt at this hop."""
+        self.branch = branch
+        """Number, from 1, of the branch that this is; 0 for a whole row."""
+        self.branches = branches
+        """Where branches come together: all of them, in order; otherwise there are none."""
         self.step = step
         self.pool = pool
         self.notes: dict[str, Any] = {}
@@ -85,9 +94,15 @@ class Context:
 
     @property
     def seed(self) -> int:
-        """63 bits from plan seed, row id and hop: the same whichever instance or attempt it is."""
-        text = f"{self._plan_seed} {self.hop} {self.row_id}".encode("utf-8", "surrogatepass")
+        """63 bits from plan seed, row id, branch and hop: the same whichever instance or attempt it
+        is."""
+        text = f"{self._plan_seed} {self.hop} {self._lane}".encode("utf-8", "surrogatepass")
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+
+    @property
+    def _lane(self) -> str:
+        """What tells this row or branch from every other: hops of two branches have one number."""
+        return f"{self.row_id}/{self.branch}" if self.branch else self.row_id
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -107,7 +122,7 @@ class Context:
         if self._toolbox is None:
             self._toolbox = Toolbox(
                 self._tool_kinds,
-                row_id=self.row_id,
+                row_id=self._lane,
                 hop=self.hop,
                 log=self.log,
                 ask=lambda: self.llm,

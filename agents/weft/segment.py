@@ -75,6 +75,8 @@ class Segment(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """Generation of the plan that the hop ran by."""
     verdicts: list[Verdict] = []
     """Of the governance rules that found something, in their order."""
+    branch: int = 0
+    """Number, from 1, of the branch of a divided row that made the hop; 0 for the whole row."""
 
 
 encode_segment = msgspec.msgpack.Encoder().encode

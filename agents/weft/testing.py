@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from weft.agent import Agent
 from weft.engines import make_engine
 from weft.engines.base import ChatRequest, ChatResult, Engine
+from weft.protocol.join import divided
 from weft.protocol.message import ENDS, Message
 from weft.row import ChatMessage, Row, decode_row, encode_row
 from weft.runtime.hops import Again, Hops, Identity, make_agent
@@ -111,15 +113,30 @@ class Rows:
         """Take a copy of the row to its end. Attempts that failed are made again at once."""
         message = Message(number, 1, 0, 0, self._plan.flow.entry, 0, encode_row(row))
         segments: list[Segment] = []
-        while True:
-            passed = await self._hops[message.to].handle(message)
+        await self._walk(message, segments)
+        return Walked(decode_row(message.body), message.to, message.reason, segments)
+
+    async def _walk(self, message: Message, segments: list[Segment]) -> None:
+        """Take the row, or a branch, to its end, or to its join."""
+        branches: list[Message] = []
+        while message.to not in ENDS and not (message.branch and message.at_join):
+            passed = await self._hops[message.to].handle(message, branches)
             if isinstance(passed, Again):
                 message.attempts += 1
                 continue
             segments.append(decode_segment(passed.segment))
-            if passed.to in ENDS:
-                return Walked(decode_row(passed.body), passed.to, passed.reason, segments)
-            message = Message(number, 1, 0, message.hop + 1, passed.to, 0, passed.body)
+            if passed.ways:
+                row, *branches = divided(message, passed.body, passed.ways, passed.to)
+                for branch in branches:
+                    await self._walk(branch, segments)
+                    if branch.branch and branch.to in ENDS:
+                        branch.branch = replace(branch.branch, end=branch.to)
+                message.hop = max(part.hop for part in (row, *branches))
+            else:
+                branches = []
+                message.hop += 1
+            message.to, message.body, message.reason = passed.to, passed.body, passed.reason
+            message.attempts = 0
 
 
 async def run_row(plan: Plan, row: Row | dict[str, Any], **settings: Any) -> Walked:

@@ -13,6 +13,7 @@ FACE = {
     "LLM",
     "Agent",
     "AgentConfig",
+    "Branch",
     "ChatMessage",
     "Context",
     "EngineError",

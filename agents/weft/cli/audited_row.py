@@ -28,7 +28,7 @@ class Section(NamedTuple):
 def explained(row: Mapping[str, Any], plans: Mapping[int, Plan], *, whole: bool) -> list[Section]:
     """`row`: a stored row with its JSON columns as values. `plans`: by generation, of those that
     its hops ran by. `whole`: its content has the digest that it was committed with."""
-    hops = sorted(row["provenance"], key=lambda hop: (hop["epoch"], hop["hop"], hop["fork"]))
+    hops = row["provenance"]
     return [
         Section(f"row {row['id']}: {row['status']}", list(_summary(row, whole=whole))),
         Section("source", list(_source(row, hops))),
@@ -103,7 +103,8 @@ def _hop(hop: Mapping[str, Any], plan: Plan | None) -> Section:
     if hop["wrote"]:
         lines.append(f"set {', '.join(hop['wrote'])}")
     lines += [f"noted {name}: {_json(note)}" for name, note in (hop["notes"] or {}).items()]
-    return Section(f"hop {hop['hop']}: {hop['step']}", lines)
+    branch = f", branch {hop['branch']}" if hop.get("branch") else ""
+    return Section(f"hop {hop['hop']}: {hop['step']}{branch}", lines)
 
 
 def _model(call: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from weft.row import VIEW_NAMES
 from weft.tools.make import make_tools
 from weft_api.errors import ManifestError, ManifestErrors, did_you_mean
 from weft_api.errors import Path as FieldPath
+from weft_api.flow import BRANCH, divides
 from weft_api.load import Manifests, load, located
 from weft_api.plan import Known, Plan, Source
 from weft_api.pool import AgentPool
@@ -168,7 +169,8 @@ def _names_of_rows(manifests: Manifests, known: Known) -> frozenset[str] | None:
     """What a row may have anywhere in the flow; None unless all of it is known."""
     if known.columns is None or len(known.fields) < len(manifests.pools):
         return None
-    return known.columns.union(VIEW_NAMES, *known.fields.values())
+    in_branches = {BRANCH} if divides(manifests.pipeline.spec.flow.steps) else set()
+    return known.columns.union(VIEW_NAMES, in_branches, *known.fields.values())
 
 
 def _prompts(manifests: Manifests, names: frozenset[str] | None) -> Iterator[ManifestError]:

@@ -16,7 +16,7 @@ from weft.cli import units
 
 def path(row: Mapping[str, Any], *, whole: bool) -> RenderableType:
     """`whole`: with what each hop was asked with, and what it noted."""
-    hops = sorted(row["provenance"] or [], key=lambda hop: (hop["epoch"], hop["hop"], hop["fork"]))
+    hops = list(row["provenance"] or [])
     if not hops:
         return Text("It has met no agent.", "dim")
     heading = Text("path", "bold dim")
@@ -56,7 +56,7 @@ def _table(hops: list[dict[str, Any]]) -> Table:
         tokens = sum(call["promptTokens"] + call["completionTokens"] for call in models)
         calls = f" ×{len(models)}" if len(models) > 1 else ""
         table.add_row(
-            hop["step"],
+            f"{_branch(hop)}{hop['step']}",
             hop["instance"],
             units.short_time(hop["seconds"]),
             Text(", ".join(dict.fromkeys(call["model"] for call in models)) + calls),
@@ -65,6 +65,11 @@ def _table(hops: list[dict[str, Any]]) -> Table:
             *([Text(", ".join(map(_verdict, hop["verdicts"] or [])))] if ruled else []),
         )
     return table
+
+
+def _branch(hop: Mapping[str, Any]) -> str:
+    """`│2 ` before the hops of a divided row's second branch."""
+    return f"│{hop['branch']} " if hop.get("branch") else ""
 
 
 def _tool(call: Mapping[str, Any]) -> str:
@@ -78,7 +83,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _hop(hop: Mapping[str, Any]) -> Iterator[RenderableType]:
-    title = Text(f"{hop['hop']}  ", "dim")
+    title = Text(f"{hop['hop']}  {_branch(hop)}", "dim")
     title.append(hop["step"], "bold")
     revision = f", revision {hop['revision']}" if hop["revision"] else ""
     title.append(f"  {hop['instance']}{revision}, {units.short_time(hop['seconds'])}", "dim")

@@ -128,7 +128,11 @@ def _as(kind: type[_S], fields: dict[str, Any]) -> _S:
 def _array(kind: Any, fields: dict[str, Any]) -> list[Any]:
     values = []
     for field in msgspec.structs.fields(kind):
-        value = fields[field.name]
+        if field.default is msgspec.NODEFAULT:
+            value = fields[field.name]
+        else:
+            # A table that an earlier Weft made lacks the newest fields, as its digests do.
+            value = fields.get(field.name, field.default)
         inner = _item_of(field.type)
         values.append([_array(inner, item) for item in value] if inner else value)
     return values

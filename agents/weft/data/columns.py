@@ -82,6 +82,7 @@ _SEGMENT = pa.struct(
         ("wrote", pa.list_(_text)),
         ("plan", _whole),
         ("verdicts", pa.list_(_VERDICT)),
+        ("branch", _whole),
     ]
 )
 _CHAIN = pa.struct([("sequence", _whole), ("digest", _text), ("link", _text)])
@@ -307,6 +308,7 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         wrote,
         plan,
         verdicts,
+        branch,
     ) = _columns(segments, Segment)
     flat = _struct(
         _SEGMENT,
@@ -322,6 +324,7 @@ def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
         _lists(wrote, _texts([name for names in wrote for name in names])),
         _ints(plan),
         _lists(verdicts, _verdicts([verdict for found in verdicts for verdict in found])),
+        _ints(branch),
     )
     return _lists(traces, flat)
 

@@ -11,9 +11,13 @@ from weft.row import Row
 from weft_api.flow import ACCEPT, REJECT
 
 if TYPE_CHECKING:
+    from weft_api.flow import FanOut
     from weft_api.plan import Flow
 
-__all__ = ["ACCEPT", "REJECT", "FlowError", "Graph"]
+__all__ = ["ACCEPT", "DIVIDE", "REJECT", "FlowError", "Graph"]
+
+DIVIDE = "$divide"
+"""In the place of a next step: the row goes on in branches."""
 
 
 class FlowError(Exception):
@@ -34,6 +38,11 @@ class Graph:
             ]
             for step in flow.steps
         }
+        self._fans = {step.name: step.fan_out for step in flow.steps if step.fan_out is not None}
+
+    def fan_out(self, step: str) -> FanOut:
+        """What a row is divided into there. Raises KeyError where it is not."""
+        return self._fans[step]
 
     @property
     def steps(self) -> list[str]:
@@ -41,7 +50,7 @@ class Graph:
         return list(self._edges)
 
     def next_step(self, step: str, row: Row, returned: str | None) -> str:
-        """The name of the step that follows `step`, or `$accept` or `$reject`.
+        """The name of the step that follows `step`, or `$accept`, `$reject` or `$divide`.
 
         `returned` is what the agent's `handle` gave: a name must be the target of an edge from
         `step` (its `when` is then not asked); None takes the first edge whose `when` holds.
@@ -58,6 +67,8 @@ class Graph:
                     return to
             except ConditionError as error:
                 raise FlowError(f"flow.steps[{step}].next[{to}].when: {error}") from None
+        if step in self._fans:
+            return DIVIDE
         raise FlowError(
             f"flow.steps[{step}].next: no edge's `when` holds for this row; "
             "end the list with an edge that has no `when`"

@@ -102,7 +102,7 @@ class AgentProcess(Process):
             member.incarnation,
             step=member.step,
             seed=plan.seed,
-            fence_rows=max(4096, 4 * plan.delivery.in_flight_rows),
+            fence_rows=max(4096, 4 * plan.delivery.in_flight_rows * _lanes(plan)),
         )
 
     def start(self, node: Node, mesh: Mesh) -> None:
@@ -291,13 +291,15 @@ class AgentProcess(Process):
             hops = await self._hops_for(message)
         worker.since = started = time.monotonic()
         try:
-            if message.part is not None:
-                message.body = await self.parts.fetch(message.part)
-                message.part = None
+            branches = [part.message for part in work.branches[1:]]
+            for each in (message, *branches):
+                if each.part is not None:
+                    each.body = await self.parts.fetch(each.part)
+                    each.part = None
             if message.crashes > node.max_crashes:
                 outcome: Passed | Again = hops.dead(message, node.too_many_crashes(message))
             else:
-                outcome = await hops.handle(message)
+                outcome = await hops.handle(message, branches)
         except EngineDead as dead:
             _die(f"{self.place.name} starts anew: {dead}")
             return
@@ -323,9 +325,11 @@ class AgentProcess(Process):
         counts.prompt_tokens += outcome.prompt_tokens
         counts.completion_tokens += outcome.completion_tokens
         if isinstance(outcome, Passed):
-            node.complete(
-                work, outcome.to, outcome.body, outcome.segment, now, reason=outcome.reason
-            )
+            to, body, segment = outcome.to, outcome.body, outcome.segment
+            if outcome.ways:
+                node.divide(work, outcome.ways, to, body, segment, now)
+            else:
+                node.complete(work, to, body, segment, now, reason=outcome.reason)
             if self._mesh is not None:
                 self._mesh.flush()
         else:
@@ -351,6 +355,12 @@ class AgentProcess(Process):
                 if 0.0 < worker.since < limit and worker.task is not None:
                     worker.late = True
                     worker.task.cancel()
+
+
+def _lanes(plan: Plan) -> int:
+    """In how many parts one row may be on its way, itself counted twice where it is joined."""
+    fans = [step.fan_out for step in plan.flow.steps if step.fan_out is not None]
+    return 1 + max((len(fan.ways) + 1 for fan in fans), default=0)
 
 
 async def _close(hops: Hops) -> None:

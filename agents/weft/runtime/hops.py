@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from weft.agent import Agent
+from weft.branch import Branch
 from weft.context import Context
 from weft.engines.base import Engine, EngineDead, EngineError
-from weft.flow.graph import FlowError, Graph
+from weft.flow.graph import DIVIDE, FlowError, Graph
 from weft.governance.make import check_rules, gate_of
 from weft.loading import agent_class, check_config
 from weft.prompts.render import PromptError, Prompts
 from weft.protocol.message import DEAD, ENDS, REJECT, Message
-from weft.row import decode_row, encode_row
+from weft.row import Row, decode_row, encode_row
 from weft.segment import Segment, encode_segment
 from weft.tools.make import make_tools
+from weft_api.flow import BRANCH
 from weft_api.plan import Plan
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class Passed(msgspec.Struct):
     reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    ways: list[tuple[str, bytes]] = []
+    """Of a row that is divided: step and body of each branch; `to` is where they come together."""
 
 
 class Again(msgspec.Struct):
@@ -113,13 +118,15 @@ class Hops:
         if self._gate is not None:
             self._gate.close()
 
-    async def handle(self, message: Message) -> Passed | Again:
-        """Give the row to the agent once. Raises `EngineDead` only: not the row's fault."""
+    async def handle(self, message: Message, branches: Sequence[Message] = ()) -> Passed | Again:
+        """Give the row to the agent once. `branches`: those of a joined row. Raises `EngineDead`
+        only: not the row's fault."""
         if self._unjoined and (outcome := await self._join_servers(message)):
             return outcome
         started, clock = time.time(), time.perf_counter()
         row = decode_row(message.body)
         before = dict(row.data)
+        branch = message.branch.index if message.branch is not None else 0
         ctx = Context(
             row_key=message.row,
             row_id=row.id,
@@ -133,8 +140,11 @@ class Hops:
             tools=self._tools,
             logger=log,
             accepted=self._accepted_rows,
+            branch=branch,
+            branches=[_branch(each) for each in branches] if branches else (),
         )
         reason = ""
+        ways: list[tuple[str, bytes]] = []
         ruling: Ruling | None = None
         try:
             returned = await self.agent.handle(row, ctx)
@@ -167,6 +177,8 @@ class Hops:
                     f"step {self._step}: flow.maxHops {self._max_hops} reached and the row would "
                     "go on; break the loop in the flow, or raise maxHops"
                 )
+            elif to == DIVIDE:
+                to, ways = self._divided(row)
         models, tools, notes = ctx.model_calls, ctx.tool_traces, ctx.notes
         if ruling is not None:
             tools, notes = ruling.records(tools, notes)
@@ -191,6 +203,7 @@ class Hops:
             ],
             self.generation,
             ruling.verdicts if ruling is not None else [],
+            branch,
         )
         return Passed(
             to,
@@ -199,7 +212,19 @@ class Hops:
             reason,
             sum([call.prompt_tokens for call in models]),
             sum([call.completion_tokens for call in models]),
+            ways,
         )
+
+    def _divided(self, row: Row) -> tuple[str, list[tuple[str, bytes]]]:
+        """The join, and step and body of each branch."""
+        fan = self._graph.fan_out(self._step)
+        ways = []
+        for index, step in enumerate(fan.ways, 1):
+            branch = Row(
+                row.id, row.source, {**row.data, BRANCH: index}, row.messages, row.tools, row.origin
+            )
+            ways.append((step, encode_row(branch)))
+        return fan.join, ways
 
     async def _join_servers(self, message: Message) -> Passed | Again | None:
         """Learn the tools of the plan's MCP servers: before the first row, and before the next one
@@ -238,6 +263,7 @@ class Hops:
             time.time(),
             0.0,
             plan=self.generation,
+            branch=message.branch.index if message.branch is not None else 0,
         )
         return Passed(DEAD, message.body, encode_segment(segment), reason)
 
@@ -278,6 +304,12 @@ class Hops:
         except (TypeError, msgspec.MsgspecError) as error:
             segment.notes = {"unrecordable": f"{type(error).__name__}: {error}"}
             return encode_segment(segment)
+
+
+def _branch(message: Message) -> Branch:
+    assert message.branch is not None
+    index, end = message.branch.index, message.branch.end
+    return Branch(index, decode_row(message.body), end, message.reason if end else "")
 
 
 def _sessions(plan: Plan, agent: Agent) -> Sessions | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from weft_api.errors import ManifestError
 from weft_api.expressions import problem_of
-from weft_api.flow import ROW_NAMES
+from weft_api.flow import BRANCH, ROW_NAMES, divides
 from weft_api.governance import TAGS, tags
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
@@ -26,6 +26,8 @@ def condition_faults(
     names = _names_of_rows(pools, known)
     if names is not None and tags(spec.governance):
         names |= {TAGS}
+    if names is not None and divides(spec.flow.steps):
+        names |= {BRANCH}
     for at, step in enumerate(spec.flow.steps):
         for n, edge in enumerate(step.next):
             if edge.when is not None and (problem := problem_of(edge.when, known=names)):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from weft_api.errors import ManifestError, did_you_mean
 from weft_api.flow import ACCEPT, ENDS, FlowSpec, Step
 from weft_api.pipeline import SyntheticPipeline
+from weft_api.validation.branches import branch_faults, closure, ways_of
 
 FLOW = ("spec", "flow")
 
@@ -20,6 +21,7 @@ def flow_faults(pipeline: SyntheticPipeline) -> Iterator[ManifestError]:
         )
     for at, step in enumerate(flow.steps):
         yield from _ways_out(pipeline, at, step, names)
+        yield from branch_faults(pipeline, at, step, names)
     # Two steps of one name are a fault of their own, and leave no graph to follow.
     if flow.entry in names and len(names) == len(flow.steps):
         yield from _reach(pipeline, flow)
@@ -46,7 +48,7 @@ def _ways_out(
             )
         if edge.when is None and always is None:
             always = edge.to
-    if always is None:
+    if always is None and step.next and step.fan_out is None:
         yield pipeline.fault(
             (*path, len(step.next) - 1),
             f'step "{step.name}" has conditions on all its ways out, so a row may find none',
@@ -55,15 +57,15 @@ def _ways_out(
 
 
 def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestError]:
-    forward = {step.name: {edge.to for edge in step.next} for step in flow.steps}
+    forward = {step.name: ways_of(step) for step in flow.steps}
     backward: dict[str, set[str]] = {}
     for name, targets in forward.items():
         for target in targets:
             backward.setdefault(target, set()).add(name)
-    reached = _closure({flow.entry}, forward)
-    ending = _closure(set(ENDS), backward)
+    reached = closure({flow.entry}, forward)
+    ending = closure(set(ENDS), backward)
     unknown = {name for name, targets in forward.items() if targets - forward.keys() - ENDS}
-    may_end = ending | _closure(unknown, backward)
+    may_end = ending | closure(unknown, backward)
     told: set[str] = set()
     for at, step in enumerate(flow.steps):
         path = (*FLOW, "steps", at)
@@ -74,20 +76,10 @@ def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestErro
                 "let another step's next name it, or remove it",
             )
         elif step.name not in may_end and step.name not in told:
-            told |= (trapped := _closure({step.name}, forward))
+            told |= (trapped := closure({step.name}, forward))
             around = ", ".join(sorted(trapped))
             yield pipeline.fault(
                 (*path, "next"),
                 f'rows that come to step "{step.name}" can never end: they only go round {around}',
                 f"give one of these steps a way to {ACCEPT} or $reject",
             )
-
-
-def _closure(start: set[str], edges: Mapping[str, set[str]]) -> set[str]:
-    """All that can be reached from `start`, itself included."""
-    seen, todo = set(start), list(start)
-    while todo:
-        for name in edges.get(todo.pop(), set()) - seen:
-            seen.add(name)
-            todo.append(name)
-    return seen
