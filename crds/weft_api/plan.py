@@ -148,14 +148,17 @@ def compile_plan(
     generation: int = 1,
     known: Known | None = None,
     prompt_texts: Mapping[str, str] | None = None,
+    checked: bool = False,
 ) -> Plan:
     """Resources -> Plan. Raises `ManifestErrors` with all the faults found.
+
+    `checked`: the very same has been compiled before, without faults; they are not sought again.
 
     `prompt_texts` holds the texts of the prompts that stand in ConfigMaps, by the prompt's name.
     Without `known` the conditions' names and the agents' defaults are not checked.
     """
     texts = prompt_texts or {}
-    if errors := faults(pipeline, pools, known=known, prompt_texts=texts):
+    if not checked and (errors := faults(pipeline, pools, known=known, prompt_texts=texts)):
         raise ManifestErrors(errors)
     spec = pipeline.spec
     return Plan(

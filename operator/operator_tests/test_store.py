@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from operator_tests.samples import pipeline, pool, stored
+from operator_tests.samples import World, pipeline, pool, stored
 from weft_operator.facts import Pod
-from weft_operator.store import Store
+from weft_operator.jsontypes import Object
+from weft_operator.store import Store, key_of
+
+
+def cluster(**meta: str) -> Object:
+    created = World().decide().create
+    assert created is not None
+    return stored(created, **meta)
 
 
 def test_an_echo_or_an_older_state_is_no_news() -> None:
@@ -16,6 +23,36 @@ def test_an_echo_or_an_older_state_is_no_news() -> None:
     found = store.pipelines.get(("team", "support"))
     assert found is not None
     assert found.open()["spec"]["seed"] == 1
+
+
+def test_what_changes_nothing_that_is_kept_is_no_news_and_its_version_counts_all_the_same() -> None:
+    """KubeRay's status of a cluster, a pod's conditions about its volumes, a node's heartbeat."""
+    store = Store()
+    for shelf, obj in (
+        (store.clusters, cluster(resourceVersion="1")),
+        (store.pods, {"metadata": {"name": "x", "namespace": "team", "resourceVersion": "1"}}),
+        (store.nodes, {"metadata": {"name": "n", "resourceVersion": "1"}}),
+    ):
+        assert shelf.put(obj)
+        beat = {**obj, "metadata": {**obj["metadata"], "resourceVersion": "2"}}
+        beat["status"] = {"state": "ready", "conditions": [{"type": "Other", "status": "True"}]}
+        assert not shelf.put(beat)
+        assert shelf.version(key_of(obj)) == 2
+
+
+def test_a_cluster_whose_spec_notes_or_owner_change_is_news() -> None:
+    store = Store()
+    store.clusters.put(cluster(resourceVersion="1"))
+    changed = cluster(resourceVersion="2")
+    changed["spec"]["suspend"] = True
+    assert store.clusters.put(changed)
+    changed["metadata"] |= {"resourceVersion": "3", "deletionTimestamp": "2027-01-15T07:00:00Z"}
+    assert store.clusters.put(changed)
+    changed["metadata"] |= {"resourceVersion": "4", "annotations": {"weft.dev/spec-digest": "x"}}
+    assert store.clusters.put(changed)
+    changed["metadata"] |= {"resourceVersion": "5", "labels": {"weft.dev/pipeline": "other"}}
+    assert store.clusters.put(changed)
+    assert store.clusters.of(("team", "support")) == []
 
 
 def test_pools_are_found_by_their_pipeline_and_gone_when_removed() -> None:

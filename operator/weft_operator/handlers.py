@@ -88,19 +88,16 @@ class Intake:
         kopf.on.event(*resource, id=resource[2], registry=registry)(take)
 
     def take(self, name: str, shelf: Shelf[Any], event: Mapping[str, Any]) -> None:
-        """The pipelines that an event is about are reconciled; an echo of one's own write is not
-        news, nor is a node's heartbeat."""
+        """The pipelines that an event is about are reconciled, where it is news."""
         obj = event["object"]
         key = key_of(obj)
-        before = shelf.get(key) if name == "nodes" else None
         owner = shelf.owner_of(key)
         if event["type"] == "DELETED":
             shelf.remove(key)
         elif not shelf.put(obj):
             return
         if name == "nodes":
-            if shelf.get(key) != before:
-                self._enqueue_gpu_pipelines()
+            self._enqueue_gpu_pipelines()
         elif name == "syntheticpipelines":
             self._enqueue(key, 0.0)
         elif owner := owner or shelf.owner_of(key):

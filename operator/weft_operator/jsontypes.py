@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 Object = dict[str, Any]
 """A Kubernetes object, or a part of one, as decoded JSON."""
 
 
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_EXPONENT: Final = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e")
+
+
 def canonical(value: Any) -> bytes:
-    """The same bytes for the same content, whatever the order of the keys."""
+    """The same bytes for the same content, whatever the order of the keys; and the same in every
+    release, since digests of them stand on the objects that run."""
+    text = _ENCODER.encode(value)
+    if _EXPONENT.search(text) is None:
+        return text
+    # Numbers as 1e+16 are the one thing that the standard library writes otherwise.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

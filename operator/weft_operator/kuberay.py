@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
-from weft_operator.jsontypes import Object, dig
+from weft_operator.jsontypes import Object, dig, digest
 
 API_VERSION: Final = "ray.io/v1"
 MAX_REPLICAS: Final = 10_000
@@ -116,6 +117,10 @@ class RayCluster:
     deleting: bool
     raw_spec: Mapping[str, Any]
     spec: ClusterSpec
+
+    @cached_property
+    def spec_digest(self) -> str:
+        return digest(self.raw_spec)
 
     @classmethod
     def from_object(cls, obj: Mapping[str, Any]) -> RayCluster:

@@ -22,9 +22,10 @@ T = TypeVar("T")
 
 
 class Packed:
-    """An object that is kept small, and opened when it is needed."""
+    """An object that is kept small, and opened when it is needed. Equal: the same content."""
 
     __slots__ = ("_data",)
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, obj: Mapping[str, Any]) -> None:
         meta = {
@@ -38,6 +39,9 @@ class Packed:
         if ours:
             meta["annotations"] = ours
         self._data = zlib.compress(msgspec.json.encode({**obj, "metadata": meta}), 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Packed) and self._data == other._data
 
     def open(self) -> Object:
         obj: Object = msgspec.json.decode(zlib.decompress(self._data))
@@ -58,18 +62,19 @@ class Shelf(Generic[T]):
         self._of_pipeline: dict[Key, set[Key]] = defaultdict(set)
 
     def put(self, obj: Mapping[str, Any]) -> bool:
-        """False when it is known already: an echo of one's own write, or older than that."""
+        """Whether it is news. It is none when it is known already (an echo of one's own write, or
+        older than that), nor when nothing has changed of what is kept of it."""
         key, version = key_of(obj), version_of(obj)
         known = self._items.get(key)
         if known is not None and version and version <= known[0]:
             return False
-        owner = self._pipeline_of(obj)
+        owner, item = self._pipeline_of(obj), self._parse(obj)
         if known is not None and known[1] != owner:
             self._forget(key, known[1])
-        self._items[key] = (version, owner, self._parse(obj))
+        self._items[key] = (version, owner, item)
         if owner:
             self._of_pipeline[key[0], owner].add(key)
-        return True
+        return known is None or known[1:] != (owner, item)
 
     def remove(self, key: Key) -> None:
         known = self._items.pop(key, None)
@@ -127,6 +132,13 @@ def referenced(obj: Mapping[str, Any]) -> str:
     return dig(obj, "spec", "pipelineRef", "name") or ""
 
 
+def cluster_seen(obj: Mapping[str, Any]) -> Packed:
+    """Without KubeRay's status, which it writes a dozen times while a cluster starts: nothing is
+    decided by it, so that its changes are no news."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
+    return Packed({**{k: v for k, v in obj.items() if k != "status"}, "metadata": meta})
+
+
 def plan_seen(obj: Mapping[str, Any]) -> PlanSeen:
     text = dig(obj, "data", names.PLAN_FILE) or ""
     generation = dig(obj, "metadata", "annotations", names.PLAN_GENERATION) or "0"
@@ -147,7 +159,7 @@ class Store:
     def __init__(self) -> None:
         self.pipelines = Shelf(Packed)
         self.pools = Shelf(Packed, referenced)
-        self.clusters = Shelf(Packed, labelled)
+        self.clusters = Shelf(cluster_seen, labelled)
         self.plans = Shelf(plan_seen, labelled)
         self.pods = Shelf(Pod.from_object, labelled)
         self.nodes = Shelf(Node.from_object)

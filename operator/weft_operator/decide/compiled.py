@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from weft_operator.facts import Observed
 from weft_operator.jsontypes import dig
 from weft_operator.store import text_digest
 
+T = TypeVar("T")
 LARGEST_PLAN: Final = 900 * 1024
 """Bytes. An object in etcd may have 1.5 MiB, a ConfigMap's data 1 MiB."""
 
@@ -68,9 +69,15 @@ def _numbered(made: Compiled, generation: int) -> tuple[Plan, str]:
 
 
 _REMEMBERED: Final = 256
+_REMEMBERED_BYTES: Final = 64 * 1024
+"""Plans that are larger are made anew each time, so that all of them together stay small."""
+_SOUND: Final = 16_384
 _recent: dict[bytes, Compiled] = {}
 """By what they were made from; the one asked for last is the last. Most reconciles are about pods,
 and find the manifests as they were."""
+_sound: dict[bytes, None] = {}
+"""What has been compiled without faults. To seek them takes most of the time, and of this much more
+can be kept than of what was made: with a thousand pipelines that matters."""
 
 
 def _remembered(seen: Observed) -> Compiled:
@@ -81,14 +88,22 @@ def _remembered(seen: Observed) -> Compiled:
         seen.prompt_maps,
     )
     key = hashlib.sha256(msgspec.json.encode(parts)).digest()
-    made = _recent.pop(key, None) or _compiled(seen)
-    _recent[key] = made
-    while len(_recent) > _REMEMBERED:
-        _recent.pop(next(iter(_recent)))
+    made = _recent.pop(key, None) or _compiled(seen, checked=key in _sound)
+    if len(made.text) <= _REMEMBERED_BYTES:
+        _keep(_recent, key, made, _REMEMBERED)
+    if made.plan is not None:
+        _keep(_sound, key, None, _SOUND)
     return made
 
 
-def _compiled(seen: Observed) -> Compiled:
+def _keep(kept: dict[bytes, T], key: bytes, value: T, most: int) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))
+
+
+def _compiled(seen: Observed, *, checked: bool = False) -> Compiled:
     """With generation 1, and not yet held against what is out."""
     faults: list[ManifestError] = []
     pools: dict[str, AgentPool] = {}
@@ -109,7 +124,7 @@ def _compiled(seen: Observed) -> Compiled:
     if missing:
         return Compiled(pipeline, pools, None, faults=tuple(missing))
     try:
-        plan = compile_plan(pipeline, list(pools.values()), prompt_texts=texts)
+        plan = compile_plan(pipeline, list(pools.values()), prompt_texts=texts, checked=checked)
     except ManifestErrors as errors:
         return Compiled(pipeline, pools, None, faults=tuple(errors.errors))
     text = plan.to_json()

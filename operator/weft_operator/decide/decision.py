@@ -279,7 +279,8 @@ class _Run:
     def _views(
         self, head: HeadStatus | None, way: Course
     ) -> tuple[list[PoolView], dict[str, scale.Memory]]:
-        seen, memories = self.seen, {}
+        seen, plan, memories = self.seen, self.made.plan, {}
+        assert plan is not None
         asleep = seen.cluster is None or (seen.cluster.spec.suspend and not seen.pods)
         views = []
         for obj in seen.pools:
@@ -295,7 +296,7 @@ class _Run:
             views.append(
                 view(
                     pool,
-                    self.pipeline,
+                    revision=plan.pool(name).revision,
                     replicas=wanted,
                     cluster=seen.cluster,
                     pods=seen.pods,

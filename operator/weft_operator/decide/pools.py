@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weft_api.pipeline import SyntheticPipeline
-from weft_api.plan import revision as pool_revision
 from weft_api.pool import AgentPool
 from weft_operator import names
 from weft_operator.decide import gpu
@@ -49,8 +47,8 @@ class PoolView:
 
 def view(
     pool: AgentPool,
-    pipeline: SyntheticPipeline,
     *,
+    revision: str,
     replicas: int,
     cluster: RayCluster | None,
     pods: Sequence[Pod],
@@ -60,7 +58,6 @@ def view(
     asleep: bool,
 ) -> PoolView:
     name = pool.metadata.name
-    revision = pool_revision(pool, pipeline)
     known = None if head is None else {i.name: i for i in head.pools.get(name, ())}
     own = tuple(pod for pod in pods if pod.pool == name)
     slots = tuple(

@@ -127,7 +127,7 @@ def is_drifted(actual: RayCluster) -> bool:
     """Whether somebody else has changed the spec since the operator wrote it."""
     if actual.annotations.get(OVERWRITE_COMMAND) != "true":
         return True
-    return actual.annotations.get(names.SPEC_DIGEST) != digest(actual.raw_spec)
+    return actual.annotations.get(names.SPEC_DIGEST) != actual.spec_digest
 
 
 def slot_revision(group: WorkerGroup | None) -> str:
