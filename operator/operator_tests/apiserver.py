@@ -43,7 +43,7 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     etcd = shutil.which("etcd")
     assert etcd, "etcd is missing: apt-get install etcd-server (e2e/cluster/up does it)"
     with contextlib.ExitStack() as stack:
-        etcd_port, peer_port, port = _free_ports(3)
+        etcd_port, peer_port, port = free_ports(3)
         etcd_url = f"http://127.0.0.1:{etcd_port}"
         peer_url = f"http://127.0.0.1:{peer_port}"
         spawn(
@@ -126,7 +126,7 @@ def built(component: str, program: str) -> Path:
     return found[-1]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

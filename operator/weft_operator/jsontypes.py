@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_EXPONENT: Final = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e")
+_EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)-?[0-9]+(?:[,}\]]|$)")
 
 
 def canonical(value: Any) -> bytes:
