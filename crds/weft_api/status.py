@@ -111,6 +111,12 @@ class PipelineStatus(Model):
     plan_generation: Count | None = Field(
         default=None, description="Generation of the Plan that the head was given.", examples=[3]
     )
+    draining_head: str | None = Field(
+        default=None,
+        description="Head pod that a suspension has end its work; if the pipeline is resumed while "
+        "it is there, another takes its place.",
+        examples=["support-head-7xk2p"],
+    )
     output: OutputStatus | None = Field(
         default=None,
         description="The table as it is.",

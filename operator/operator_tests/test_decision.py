@@ -348,6 +348,37 @@ def test_a_head_that_was_drained_for_nothing_begins_anew() -> None:
     assert [pod.role for pod in world.decide().delete_pods] == ["head"]
 
 
+def test_a_head_whose_drain_may_have_come_through_is_replaced_when_the_pipeline_is_resumed() -> (
+    None
+):
+    """What it said last may be older than the word to drain: so that is carried through."""
+    world = running()
+    world.pipeline["spec"]["suspend"] = True
+    world.step()
+    assert world.pipeline["status"]["drainingHead"] == "support-head-1"
+    world.pipeline["spec"]["suspend"] = False
+    for _ in range(2):
+        assert world.step().drain
+    world.head_says("Stopped", reason="DrainRequested")
+    assert [pod.name for pod in world.step().delete_pods] == ["support-head-1"]
+    world.pods[0] = dataclasses.replace(world.pods[0], name="support-head-2", uid="another")
+    world.head_says("Running")
+    settled = world.settle()
+    assert not settled.drain
+    assert "drainingHead" not in world.pipeline["status"]
+
+
+def test_a_drained_head_that_has_not_left_yet_is_replaced_when_the_pipeline_is_resumed() -> None:
+    world = running()
+    world.pipeline["spec"]["suspend"] = True
+    world.step()
+    world.head_says("Stopped", reason="DrainRequested")
+    assert "replace" in writes(world.step()), "it sleeps now, but its pods are still there"
+    world.pipeline["spec"]["suspend"] = False
+    world.step()
+    assert [pod.name for pod in world.decide().delete_pods] == ["support-head-1"]
+
+
 def test_an_operator_that_has_not_asked_the_head_reports_nothing_new() -> None:
     world = running()
     world.head = None

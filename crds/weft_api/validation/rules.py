@@ -57,9 +57,7 @@ def _broken(model: Model) -> list[Rule]:
 def _compiled(model: type[Model]) -> tuple[Sequence[Rule], Any, Sequence[Path]]:
     """(rules, their list as a program, the paths under `self` that they name)."""
     rules = [rule for rule in model.rules if not rule.is_transition]
-    named = [
-        tuple(path.split(".")[1:]) for rule in rules for path in _UNDER_SELF.findall(rule.cel)
-    ]
+    named = [tuple(path.split(".")[1:]) for rule in rules for path in _UNDER_SELF.findall(rule.cel)]
     return rules, cel.compile(f"[{', '.join(rule.cel for rule in rules)}]"), named
 
 

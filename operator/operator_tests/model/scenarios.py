@@ -195,7 +195,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 """Each step waits for the one before, so that the way to the end is always the same."""
 
-RACING: Final[dict[str, Scenario]] = {"change_image_twice": change_image_twice}
+RACING: Final[dict[str, Scenario]] = {
+    each.__name__: each for each in (change_image_twice, suspend_and_think_better_of_it)
+}
 """The end is always the same, the way to it is not."""
 
 

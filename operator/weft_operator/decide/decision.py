@@ -225,6 +225,7 @@ class _Run:
             plan_generation=plan.generation,
             ray_cluster=self.pipeline.metadata.name if way.wish != "remove" else "",
             head=head,
+            draining_head=self._draining_head(head, drains_for is not None),
             finished=way.finished,
         )
         pool_statuses, events = self._pool_statuses(views, way, phase)
@@ -234,11 +235,12 @@ class _Run:
             plan_generation=plan.generation,
             pool_statuses=pool_statuses,
             memories=memories,
-            # Only when the status says it: by that a successor knows whose drain it is.
-            drain=drains_for is not None
+            # Only when the status says it: by that a successor knows whose drain it is. Whether a
+            # drain that was begun has come through is not known, so that it is carried through.
+            drain=(drains_for is not None or way.wish == "run")
             and head is not None
             and head.phase == "Running"
-            and bool(condition(seen.pipeline.get("status") or {}, DRAINED)),
+            and self._is_draining(),
             again_in=again_in,
             polls=seen.cluster is not None
             and (way.wish in ("run", "keep") or drains_for is not None),
@@ -364,10 +366,23 @@ class _Run:
         before = there.token_made - CLOCKS_DIFFER
         return tuple(p for p in self.seen.pods if not p.deleting and 0 < p.started < before)
 
+    def _draining_head(self, head: HeadStatus | None, drains: bool) -> str:
+        """Name of the pod for the status: noted before the head is told, and kept until it is gone.
+        What the head says last may be older than what it has been told since."""
+        pod = head_pod(self.seen.pods)
+        told = self._is_draining() or (drains and head is not None)
+        return pod.name if told and pod is not None else ""
+
+    def _is_draining(self) -> bool:
+        """Whether the head that is there has been told to finish for a suspension, or may have
+        been."""
+        pod, noted = head_pod(self.seen.pods), dig(self.seen.pipeline, "status", "drainingHead")
+        return pod is not None and pod.name == noted
+
     def _resumes(self, head: HeadStatus | None) -> bool:
-        """A suspension was taken back while the rows in hand were being finished for it."""
-        told = condition(self.seen.pipeline.get("status") or {}, DRAINED)
-        return bool(told) and (head is None or head.phase in ("Draining", "Stopped"))
+        """A suspension was taken back, and its head is still there and will issue nothing more."""
+        going = head is None or head.phase in ("Running", "Draining") or _was_drained(head)
+        return going and self._is_draining()
 
     def _outdated_head(self, head: HeadStatus | None, way: Course) -> tuple[Pod, ...]:
         """A head made from a former template, or one that was drained for a suspension that has

@@ -37,6 +37,7 @@ def pipeline_status(
     plan_generation: int = 0,
     ray_cluster: str = "",
     head: HeadStatus | None = None,
+    draining_head: str | None = None,
     finished: bool = False,
 ) -> Object:
     """The whole status; what is not known anew stays as it was."""
@@ -64,6 +65,8 @@ def pipeline_status(
         status["rayCluster"] = ray_cluster
     if known := max(plan_generation, before.get("planGeneration") or 0):
         status["planGeneration"] = known
+    if draining := before.get("drainingHead") if draining_head is None else draining_head:
+        status["drainingHead"] = draining
     started = before.get("startedAt") or (
         timestamp(head.started) if head is not None and head.started else None
     )
