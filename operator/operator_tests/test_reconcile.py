@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -68,5 +69,36 @@ def test_a_pipeline_that_is_resumed_while_it_drains_gets_a_new_head() -> None:
     async def main(time: VirtualTime) -> None:
         async with World(time, lambda _: Gate()) as world:
             await suspend_and_think_better_of_it(world)
+
+    virtual_time.run(main)
+
+
+class Counting(Gate):
+    """Knows how often each path was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    async def read(self, path: str, effect: Callable[[], Object]) -> Object:
+        self.reads[path] += 1
+        return effect()
+
+
+def test_a_new_pipeline_is_four_objects_a_report_and_no_read() -> None:
+    async def main(time: VirtualTime) -> None:
+        gate = Counting()
+        async with World(time, lambda _: gate) as world:
+            await asyncio.sleep(1)
+            start = gate.reads.copy()
+            world.cluster.lag = 1.0  # neither KubeRay nor the kubelets do anything
+            world.apply(pipeline(), pool())
+            await world.until("it is reported", world.pool_status)
+            await world.rest()
+            made = ["configmaps", "networkpolicies", "rayclusters", "secrets"]
+            reported = ["agentpools/drafter/status", "events", "syntheticpipelines/support/status"]
+            written = sorted(each.split("/team/")[1] for each in gate.log)
+            assert written == sorted([*made, *reported])
+            assert gate.reads == start
 
     virtual_time.run(main)

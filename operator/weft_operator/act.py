@@ -7,8 +7,8 @@ import base64
 import logging
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from weft_operator import names
 from weft_operator.api import (
@@ -26,12 +26,13 @@ from weft_operator.api import (
 )
 from weft_operator.decide.decision import Decision, Replacement
 from weft_operator.decide.statuses import Announcement
-from weft_operator.facts import Key, owner_uid, seconds, timestamp
+from weft_operator.facts import Companions, Key, owner_uid, seconds, timestamp
 from weft_operator.jsontypes import Object, dig, digest, merge_patch
 from weft_operator.kuberay import OVERWRITE_COMMAND, RayCluster
 from weft_operator.metrics import CREATE_SECONDS
 from weft_operator.store import Shelf, Store
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -48,9 +49,10 @@ class Actor:
         self._store = store
         self._identity = identity
 
-    async def carry_out(self, decision: Decision, pipeline: Mapping[str, Any]) -> None:
-        """Raises `ApiError` (409: seen things have changed, look again) and `NameTaken`."""
-        making = []
+    async def carry_out(self, decision: Decision, pipeline: Mapping[str, Any]) -> Companions | None:
+        """What has been made to go with the pods, as far as all of it is known: None otherwise.
+        Raises `ApiError` (409: seen things have changed, look again) and `NameTaken`."""
+        making: list[Coroutine[Any, Any, float | None]] = []
         if decision.token is not None:
             making.append(self._make_token(decision.token))
         if decision.plan_map is not None:
@@ -60,8 +62,7 @@ class Actor:
         if decision.create is not None:
             # With the others, not after them: the kubelet waits for what a pod refers to.
             making.append(self._create_cluster(decision.create, pipeline))
-        if making:
-            await _all(making)
+        made = await _all(making) if making else []
         if decision.replace is not None:
             await self._replace_cluster(decision.replace, pipeline["metadata"]["namespace"])
         if decision.remove is not None:
@@ -70,6 +71,8 @@ class Actor:
             await self._api.delete(CLUSTERS, namespace, gone.name, gone.uid)
         for pod in decision.delete_pods:
             await self._api.delete(PODS, pod.namespace, pod.name, pod.uid)
+        at = made[0] if decision.token is not None else None
+        return Companions(at, network_policy=True) if at and decision.create is not None else None
 
     async def report(
         self, decision: Decision, pipeline: Mapping[str, Any], pools: Mapping[str, Object]
@@ -149,17 +152,20 @@ class Actor:
         data = dig(secret or {}, "data", names.TOKEN_KEY)
         return base64.b64decode(data).decode() if data else None
 
-    async def _make_token(self, obj: Object) -> None:
+    async def _make_token(self, obj: Object) -> float | None:
+        """When, in seconds since 1970; None where one was there."""
         data = {names.TOKEN_KEY: secrets.token_urlsafe(32)}
         data[names.RAY_TOKEN_KEY] = secrets.token_hex(32)
         whole = {**obj, "immutable": True, "type": "Opaque", "stringData": data}
         try:
-            await self._api.create(SECRETS, whole)
+            made = await self._api.create(SECRETS, whole)
+            return seconds(made["metadata"].get("creationTimestamp"))
         except ApiError as error:
             if error.status != 409:
                 raise
             # That of a former start is as good: pods may run with it.
             await self._is_ours(SECRETS, obj)
+            return None
 
     async def _make_network_policy(self, obj: Object) -> None:
         try:
@@ -265,9 +271,10 @@ def _owner(obj: Mapping[str, Any]) -> str:
     return ", ".join(f"{o['kind']} {o['name']}" for o in owners) or "nobody that says so"
 
 
-async def _all(writes: list[Any]) -> None:
+async def _all(writes: Sequence[Awaitable[T]]) -> list[T]:
     """At once; the first failure is raised when all have ended."""
     results = await asyncio.gather(*writes, return_exceptions=True)
-    failures = [r for r in results if isinstance(r, BaseException)]
-    if failures:
-        raise failures[0]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

@@ -37,6 +37,10 @@ class CompanionReader:
         self._found[key] = (cluster_uid, time.monotonic(), found)
         return found
 
+    def made(self, key: Key, cluster_uid: str, found: Companions) -> None:
+        """What has just been made with a cluster need not be looked for."""
+        self._found[key] = (cluster_uid, time.monotonic(), found)
+
     def forget(self, key: Key) -> None:
         self._found.pop(key, None)
 

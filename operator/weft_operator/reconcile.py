@@ -83,7 +83,7 @@ class Reconciler:
             self._memories[key] = dict(decision.memories)
         pools = {obj["metadata"]["name"]: obj for obj in seen.pools}
         try:
-            await self._actor.carry_out(decision, seen.pipeline)
+            made = await self._actor.carry_out(decision, seen.pipeline)
         except NameTaken as error:
             decision = _stalled(seen, "NameTaken", str(error))
         except ApiError as error:
@@ -96,6 +96,9 @@ class Reconciler:
         if decision.create is not None:
             # Clusters first: in a burst, the others' are made before this one's status is written,
             # and that tells of its pods as well then.
+            cluster = self._store.clusters.get(key)
+            if made is not None and cluster is not None:
+                self._companions.made(key, cluster.open()["metadata"]["uid"], made)
             return REPORT_SECONDS
         again = self._postpone_counters(key, seen, decision)
         await self._actor.report(again[0], seen.pipeline, pools)
