@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weft_operator.jsontypes import canonical
@@ -18,6 +18,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_VALUES)
 def test_digests_on_running_clusters_stay_what_former_releases_have_written(value: Any) -> None:
     """Those wrote them with the standard library; another byte would be drift everywhere."""
