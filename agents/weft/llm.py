@@ -19,6 +19,9 @@ from weft.reply_json import ReplyFault, Shape
 from weft.row import ChatMessage
 from weft.segment import ModelCall
 
+SPARE_TOKENS = 32
+"""Above a token for each character of the longest reply that fits: a model may break lines."""
+
 
 class StructuredError(EngineError):
     """No reply fitted the schema, however often the model was asked to repair it."""
@@ -121,17 +124,22 @@ class LLM:
         """A value that matches the schema: parsed JSON, or an instance of the pydantic model.
 
         A reply that does not fit goes back to the model with what is wrong, at most `repairs`
-        times. Raises `StructuredError` after the last, `EngineError` where a call failed, and
+        times. Without `max_tokens`, a schema that bounds the reply sets the limit: a token for each
+        character of the longest that fits. It ends a model that runs on, and where it cuts a reply
+        that is shorter, the tokens went elsewhere (into thinking, say): the next try has four times
+        as many. Raises `StructuredError` after the last, `EngineError` where a call failed, and
         `ValueError` when the schema itself is not one.
         """
         shape = Shape.of(schema)
         dialogue = [ChatMessage("user", messages)] if isinstance(messages, str) else list(messages)
+        longest = shape.longest if max_tokens is None else None
+        limit = max_tokens if longest is None else longest + SPARE_TOKENS
         for left in range(repairs, -1, -1):
             reply = await self.chat(
                 dialogue,
                 temperature=temperature,
                 top_p=top_p,
-                max_tokens=max_tokens,
+                max_tokens=limit,
                 schema=shape.schema,
                 seed=seed,
             )
@@ -152,6 +160,11 @@ class LLM:
                         else "Simplify the schema, state it in the prompt, or use another model"
                     )
                 )
+            # The same seed again could give the same fault again; the next is derived.
+            seed = None
+            if cut and limit and longest is not None and len(reply.content) <= longest:
+                limit *= 4
+                continue
             dialogue += [
                 ChatMessage("assistant", reply.content),
                 ChatMessage(
@@ -161,8 +174,6 @@ class LLM:
                     + " with nothing but JSON that matches the schema.",
                 ),
             ]
-            # The same seed again could give the same fault again; the next is derived.
-            seed = None
         raise ValueError(f"repairs: {repairs} is negative; give 0 or more")
 
 

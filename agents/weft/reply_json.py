@@ -17,6 +17,8 @@ import jsonschema
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from weft.reply_length import longest_reply
+
 MOST_FAULTS = 5
 """Faults of one reply that are told; more would not help the model, and fill its context."""
 
@@ -34,10 +36,12 @@ class Shape:
     Raises `ValueError` when the schema itself is not a JSON schema (draft 2020-12).
     """
 
-    __slots__ = ("_check", "schema")
+    __slots__ = ("_check", "longest", "schema")
 
     def __init__(self, schema: dict[str, Any], check: Callable[[Any], Any]) -> None:
         self.schema = schema
+        self.longest = longest_reply(schema)
+        """Characters of the longest reply that fits; None where the schema sets no bound."""
         self._check = check
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -147,6 +147,51 @@ async def test_a_reply_that_was_cut_off_is_told_so() -> None:
     with pytest.raises(StructuredError, match=r"cut off at the token limit.*Raise max_tokens"):
         await LLM(engine, seed=1).structured("Judge", SCHEMA, repairs=1)
     assert "shorter" in engine.asked[1].messages[-1].content
+
+
+BOUNDED = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "maxLength": 100}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+
+
+async def test_a_bounded_schema_sets_a_limit_that_cannot_cut_a_reply_that_fits() -> None:
+    longest = json.dumps({"word": "w" * 100})
+    engine = Scripted(longest)
+    await LLM(engine, seed=1).structured("x", BOUNDED)
+    assert len(longest) <= (engine.asked[0].max_tokens or 0) < 2 * len(longest)
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, {"type": "object"}])
+async def test_without_a_bound_there_is_no_limit(schema: dict[str, Any]) -> None:
+    engine = Scripted('{"score": 9, "verdict": "ok"}')
+    await LLM(engine, seed=1).structured("x", schema)
+    assert engine.asked[0].max_tokens is None
+
+
+async def test_tokens_that_went_into_thinking_are_granted_anew_and_the_question_stays() -> None:
+    engine = Scripted("", "", finish="length")
+    with pytest.raises(StructuredError, match="Raise max_tokens"):
+        await LLM(engine, seed=1).structured("x", BOUNDED, repairs=1)
+    first, second = engine.asked
+    assert second.max_tokens == 4 * (first.max_tokens or 0)
+    assert second.messages == first.messages
+
+
+async def test_a_reply_that_runs_on_is_not_given_more_room() -> None:
+    engine = Scripted('{"word":' + " " * 200, '{"word": "short"}', finish="length")
+    assert await LLM(engine, seed=1).structured("x", BOUNDED) == {"word": "short"}
+    first, second = engine.asked
+    assert second.max_tokens == first.max_tokens
+    assert "shorter" in second.messages[-1].content
+
+
+async def test_the_authors_own_limit_stays_as_it_is() -> None:
+    engine = Scripted("", '{"word": ""}', finish="length")
+    await LLM(engine, seed=1).structured("x", BOUNDED, max_tokens=7)
+    assert [asked.max_tokens for asked in engine.asked] == [7, 7]
 
 
 async def test_faults_that_are_told_are_bounded() -> None:

@@ -13,6 +13,10 @@ from weft.builtin.checks import answers, transcript
 from weft.context import Context
 from weft.row import ChatMessage, Row
 
+MOST_FEEDBACK = 800
+"""Characters of the judge's feedback: room for what is asked for, a sentence or two, and an end
+for a model that finds none."""
+
 ASKED = """\
 
 Judge the conversation above. Reply with JSON: {"score": 1 to 10, "feedback": "what has to be \
@@ -58,7 +62,7 @@ async def judged(
     rubric: Sequence[Criterion],
     *,
     temperature: float,
-    max_tokens: int,
+    max_tokens: int | None,
 ) -> Judgement:
     """Asks the judge. Raises `EngineError`, `StructuredError` where no reply fits."""
     said = await ctx.llm.structured(
@@ -111,7 +115,7 @@ def reply_schema(answers: int, rubric: Sequence[Criterion] = ()) -> dict[str, An
         "type": "object",
         "properties": {
             name: value,
-            "feedback": {"type": "string", "maxLength": 2000},
+            "feedback": {"type": "string", "maxLength": MOST_FEEDBACK},
             "turn": {"type": "integer", "minimum": 0, "maximum": answers},
         },
         "required": [name, "feedback", "turn"],

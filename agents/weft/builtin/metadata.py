@@ -30,7 +30,8 @@ class MetadataConfig(AgentConfig):
     )
     """Fields that a model fills in, each with the values that it may have."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    max_tokens: Annotated[int, Field(ge=1)] = 200
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """For the labels; default: as many as the longest ones can need."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> MetadataConfig:

@@ -32,7 +32,8 @@ class ValidatorConfig(AgentConfig):
     max_revisions: Annotated[int, Field(ge=0, le=100)] = 2
     """After so many revisions a row that is still not good enough is rejected."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    max_tokens: Annotated[int, Field(ge=1)] = 400
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """For the judge's reply; default: as many as the longest one can need."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ValidatorConfig:

@@ -5,6 +5,7 @@ Fields that no one set are left out, since many servers refuse what they do not 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -12,11 +13,18 @@ import msgspec
 from weft.engines.base import ChatRequest, ChatResult
 from weft.row import ChatMessage, ToolCall
 
-SchemaMode = Literal["json_schema", "json_object", "prompt"]
-"""How a schema is asked for, from the strongest: the server constrains the reply to it, to any
-JSON, or the prompt only says so."""
+SchemaMode = Literal["json_schema", "bare_json_schema", "json_object", "prompt"]
+"""How a schema is asked for, from the strongest: the server constrains the reply to it, to it
+without the bounds of its values, to any JSON, or the prompt only says so."""
 
-SCHEMA_MODES: tuple[SchemaMode, ...] = ("json_schema", "json_object", "prompt")
+SCHEMA_MODES: tuple[SchemaMode, ...] = ("json_schema", "bare_json_schema", "json_object", "prompt")
+
+BOUNDS = frozenset(
+    {"minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "uniqueItems"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+    | {"minProperties", "maxProperties"}
+)
+"""Keywords that some servers refuse within a schema that they take without them."""
 
 
 def body_of(
@@ -44,12 +52,13 @@ def body_of(
     if request.seed is not None:
         body["seed"] = request.seed
     if request.schema is not None:
-        if schema_mode == "json_schema":
+        if schema_mode in ("json_schema", "bare_json_schema"):
+            bare = schema_mode == "bare_json_schema"
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {
                     "name": "reply",
-                    "schema": request.schema,
+                    "schema": without_bounds(request.schema) if bare else request.schema,
                     "strict": fits_strict_mode(request.schema),
                 },
             }
@@ -72,6 +81,40 @@ def with_schema_in_words(
         first = {**messages[0], "content": f"{messages[0]['content']}\n\n{words}"}
         return [first, *messages[1:]]
     return [{"role": "system", "content": words}, *messages]
+
+
+def bounds_of(schema: Any) -> frozenset[str]:
+    """The bounds (`BOUNDS`) that the schema sets anywhere."""
+    if not isinstance(schema, dict):
+        return frozenset()
+    return (BOUNDS & schema.keys()).union(*map(bounds_of, _parts(schema)))
+
+
+def without_bounds(schema: Any) -> Any:
+    """The schema without them."""
+    if isinstance(schema, list):
+        return [without_bounds(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key not in BOUNDS}
+    for key in _NAMED & kept.keys():
+        kept[key] = {name: without_bounds(part) for name, part in kept[key].items()}
+    for key in _NESTED & kept.keys():
+        kept[key] = without_bounds(kept[key])
+    return kept
+
+
+_NAMED = {"properties", "patternProperties", "$defs", "definitions"}
+_NESTED = {"items", "prefixItems", "anyOf", "oneOf", "allOf", "additionalProperties"}
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[Any]:
+    """The schemas right within a schema."""
+    for key in _NAMED & schema.keys():
+        yield from schema[key].values()
+    for key in _NESTED & schema.keys():
+        value = schema[key]
+        yield from value if isinstance(value, list) else [value]
 
 
 def fits_strict_mode(schema: Any) -> bool:

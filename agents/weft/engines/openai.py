@@ -12,7 +12,6 @@ import asyncio
 import difflib
 import logging
 import urllib.request
-from collections import OrderedDict
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -23,15 +22,10 @@ import msgspec
 
 from weft.engines.adaptive import Adaptive, Outcome
 from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError
-from weft.engines.chat_format import (
-    SCHEMA_MODES,
-    NotACompletion,
-    SchemaMode,
-    body_of,
-    result_of,
-)
+from weft.engines.chat_format import NotACompletion, SchemaMode, body_of, result_of
 from weft.engines.gate import Gate
 from weft.engines.retry import Failure, exhausted_for, retry_after, wait_before_retry
+from weft.engines.schema_modes import SchemaModes
 from weft.row import ChatMessage
 from weft_api.engine import OpenAIEngine
 
@@ -45,9 +39,6 @@ CONNECT_SECONDS = 10.0
 
 START_PATIENCE = 5.0
 """Seconds for which `start` waits for an endpoint that does not answer at all."""
-
-MOST_REMEMBERED = 256
-"""Schemas whose mode is remembered."""
 
 MOST_TEXT = 300
 """Characters of an endpoint's error that are told."""
@@ -77,7 +68,7 @@ class OpenAI(Engine):
         self._gate = Gate(self.adaptive)
         self._session: aiohttp.ClientSession | None = None
         self._proxy = _proxy_for(self._base)
-        self._schema_modes: OrderedDict[bytes, SchemaMode] = OrderedDict()
+        self._schema_modes = SchemaModes(self._base)
         self._max_tokens_field = "max_tokens"
 
     async def start(self) -> None:
@@ -102,7 +93,7 @@ class OpenAI(Engine):
         began = loop.time()
         tries = 0
         while True:
-            mode = self._mode(request)
+            mode = self._schema_modes.of(request.schema)
             body = body_of(
                 request,
                 self.model,
@@ -113,6 +104,8 @@ class OpenAI(Engine):
             tries += 1
             if isinstance(answer, ChatResult):
                 self.trouble = ""
+                if request.schema is not None:
+                    self._schema_modes.took(mode)
                 return answer
             if self._adapted_to(answer, request, mode):
                 continue
@@ -183,11 +176,6 @@ class OpenAI(Engine):
         )
         return self._session
 
-    def _mode(self, request: ChatRequest) -> SchemaMode:
-        if request.schema is None or not self._schema_modes:
-            return "json_schema"
-        return self._schema_modes.get(msgspec.json.encode(request.schema), "json_schema")
-
     def _adapted_to(self, failure: Failure, request: ChatRequest, mode: SchemaMode) -> bool:
         """Whether the endpoint refused a form of asking for which there is another one."""
         if failure.status not in (400, 404, 422, 501):
@@ -200,17 +188,9 @@ class OpenAI(Engine):
         ):
             self._max_tokens_field = "max_completion_tokens"
             return True
-        refused = any(word in text for word in ("response_format", "json_schema", "json_object"))
-        if request.schema is None or mode == SCHEMA_MODES[-1] or not (refused or "schema" in text):
-            return False
-        weaker = SCHEMA_MODES[SCHEMA_MODES.index(mode) + 1]
-        log.warning(
-            "%s refused response_format %s (%s); asking by %s", self._base, mode, text, weaker
+        return request.schema is not None and self._schema_modes.refused(
+            request.schema, mode, failure.text
         )
-        self._schema_modes[msgspec.json.encode(request.schema)] = weaker
-        if len(self._schema_modes) > MOST_REMEMBERED:
-            self._schema_modes.popitem(last=False)
-        return True
 
     def _check_listed(self, answer: bytes) -> None:
         try:

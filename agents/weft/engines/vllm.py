@@ -22,6 +22,7 @@ from typing import Any
 
 from weft.engines.base import ChatRequest, ChatResult, Engine, EngineDead, EngineError
 from weft.engines.chat_format import NotACompletion, body_of, result_of
+from weft.engines.schema_modes import SchemaModes
 from weft_api.engine import VllmEngine
 
 TOOL_PARSERS = (
@@ -55,6 +56,7 @@ class Vllm(Engine):
         self._chat: Any = None
         self._request_class: Any = None
         self._parses_tools = False
+        self._schema_modes = SchemaModes("vLLM")
         self._died: asyncio.Future[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -132,8 +134,25 @@ class Vllm(Engine):
                 f"vLLM cannot tell how {self.model!r} writes tool calls; name the parser in "
                 "engine.vllm.args.tool_call_parser (such as hermes, mistral or llama3_json)"
             )
+        while True:
+            mode = self._schema_modes.of(request.schema)
+            try:
+                result = await self._answer(body_of(request, self.model, schema_mode=mode), died)
+            except EngineError as error:
+                if (
+                    request.schema is not None
+                    and not error.transient
+                    and self._schema_modes.refused(request.schema, mode, str(error))
+                ):
+                    continue
+                raise
+            if request.schema is not None:
+                self._schema_modes.took(mode)
+            return result
+
+    async def _answer(self, body: bytes, died: asyncio.Future[None]) -> ChatResult:
         try:
-            asked = self._request_class.model_validate_json(body_of(request, self.model))
+            asked = self._request_class.model_validate_json(body)
             answering = asyncio.ensure_future(self._chat.create_chat_completion(asked))
             try:
                 await asyncio.wait({answering, died}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,6 +19,7 @@ MAX_HISTORY = 24
 """Earlier calls that the model is reminded of; the latest count."""
 MAX_HISTORY_CHARACTERS = 24_000
 MAX_TOKENS = 500
+"""For a result whose schema sets no bound of its own."""
 TEMPERATURE = 0.3
 MAX_SCENARIO = 6_000
 
@@ -65,9 +66,10 @@ class SimulatedTool(Tool):
         self._prompt = prompt
         self._result = result or {"type": "object"}
         try:
-            Shape.of(self._result)
+            bounded = Shape.of(self._result).longest is not None
         except ValueError as error:
             raise ToolError(f"simulated.result is not a JSON schema: {error}") from None
+        self._max_tokens = None if bounded else MAX_TOKENS
 
     async def call(self, arguments: dict[str, Any], call: ToolCallContext) -> str:
         llm = call.ask()
@@ -93,7 +95,7 @@ class SimulatedTool(Tool):
                 self._result,
                 repairs=1,
                 temperature=TEMPERATURE,
-                max_tokens=MAX_TOKENS,
+                max_tokens=self._max_tokens,
             )
         except StructuredError as error:
             raise ToolError(f"{self.name} is out of order: {error}") from None
