@@ -22,6 +22,12 @@ from weft.segment import ModelCall
 SPARE_TOKENS = 32
 """Above a token for each character of the longest reply that fits: a model may break lines."""
 
+WARMER = 0.8
+"""The least temperature after a reply that ran on. Under a grammar that allows white space anywhere
+(vLLM's default), greedy decoding may repeat it for ever, and would again."""
+MOST_REPEATED = 400
+"""Characters of a reply that ran on which the model sees again: a loop in sight invites another."""
+
 
 class StructuredError(EngineError):
     """No reply fitted the schema, however often the model was asked to repair it."""
@@ -125,10 +131,10 @@ class LLM:
 
         A reply that does not fit goes back to the model with what is wrong, at most `repairs`
         times. Without `max_tokens`, a schema that bounds the reply sets the limit: a token for each
-        character of the longest that fits. It ends a model that runs on, and where it cuts a reply
-        that is shorter, the tokens went elsewhere (into thinking, say): the next try has four times
-        as many. Raises `StructuredError` after the last, `EngineError` where a call failed, and
-        `ValueError` when the schema itself is not one.
+        character of the longest that fits. Where it cuts a shorter reply, the tokens went elsewhere
+        (into thinking, say), and the next try has four times as many; after one that ran on, the
+        next is at a temperature of at least 0.8. Raises `StructuredError` after the last,
+        `EngineError` where a call failed, and `ValueError` when the schema itself is not one.
         """
         shape = Shape.of(schema)
         dialogue = [ChatMessage("user", messages)] if isinstance(messages, str) else list(messages)
@@ -165,8 +171,12 @@ class LLM:
             if cut and limit and longest is not None and len(reply.content) <= longest:
                 limit *= 4
                 continue
+            said = reply.content
+            if cut:
+                said = said[:MOST_REPEATED].rstrip()
+                temperature = None if temperature is None else max(temperature, WARMER)
             dialogue += [
-                ChatMessage("assistant", reply.content),
+                ChatMessage("assistant", said),
                 ChatMessage(
                     "user",
                     f"That reply does not fit: {problem}. Answer again"

@@ -81,7 +81,8 @@ def _refuse_constant(name: str) -> Any:
 
 
 # Python's decoder and not msgspec's: a value may stand between other words (`raw_decode`).
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+# Not strict: models, and grammars that guide them, let bare line breaks and tabs into strings.
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, strict=False)
 
 
 @lru_cache(maxsize=256)

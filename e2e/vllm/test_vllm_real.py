@@ -3,7 +3,7 @@
     e2e/vllm/setup pytest -m vllm e2e/vllm
 
 The model talks nonsense, so what is held here is the engine around it: batching, seeds, guided
-JSON, tools in the template, counts and names.
+JSON, tools in the template, counts and names; and that the examples run to their end with it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ import jsonschema
 import psutil
 import pytest
 import pytest_asyncio
+from deltalake import DeltaTable
 
 pytest.importorskip("vllm", reason="run by e2e/vllm/setup, which makes the environment")
 
+from weft.cli.checks import check, read
+from weft.cli.engines import Flags, put_in_place
 from weft.engines import ChatRequest, Engine, EngineError, make_engine
 from weft.engines.base import ChatResult, EngineDead
 from weft.llm import LLM
-from weft.row import ChatMessage, ToolCall
+from weft.row import ChatMessage, Row, ToolCall
+from weft.testing import Rows
 from weft_api.engine import Engine as EngineSettings
 from weft_api.engine import OpenAIEngine, VllmEngine
 
@@ -39,9 +43,12 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
+ROOT = Path(__file__).resolve().parents[2]
+CONTEXT = 16_384
+"""Tokens: the tiny vocabulary takes a support case with its tools to about 8,000."""
 ARGS: dict[str, Any] = {
     "enforce_eager": True,
-    "max_model_len": 2048,
+    "max_model_len": CONTEXT,
     "dtype": "float32",
     "max_num_seqs": 64,
     "served_model_name": "tiny",
@@ -155,6 +162,14 @@ async def test_structured_gives_the_value_at_the_first_try(engine: Engine) -> No
     assert call.completion_tokens > 0
 
 
+async def test_greedy_decoding_that_loops_on_white_space_comes_to_an_end(engine: Engine) -> None:
+    """The grammar allows white space anywhere, and the model takes it when it is most likely."""
+    llm = LLM(engine, seed=3)
+    values = [await llm.structured(f"Judge {n}.", VERDICT, temperature=0.0) for n in range(4)]
+    for value in values:
+        jsonschema.validate(value, VERDICT)
+
+
 async def test_the_model_is_named_and_tokens_are_counted(engine: Engine) -> None:
     short = await engine.chat(ask("Hi", max_tokens=5, seed=2))
     long = await engine.chat(ask("Hi there, " * 50, max_tokens=5, seed=2))
@@ -181,8 +196,8 @@ async def test_tools_and_their_results_go_into_the_prompt(engine: Engine) -> Non
 
 async def test_a_prompt_that_is_too_long_is_refused_in_one_line(engine: Engine) -> None:
     with pytest.raises(EngineError) as refused:
-        await engine.chat(ask("word " * 5000))
-    assert "2048" in str(refused.value)
+        await engine.chat(ask("word " * 2 * CONTEXT))
+    assert str(CONTEXT) in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not refused.value.transient
 
@@ -238,6 +253,86 @@ async def test_an_unknown_model_is_told_with_those_that_exist(base_url: str) -> 
     with pytest.raises(EngineError, match=r"no model 'tinny'; it has tiny"):
         await engine.start()
     await engine.close()
+
+
+class Shared(Engine):
+    """An engine that several pools use, and none of them starts or ends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.model = engine.model
+        self._engine = engine
+
+    async def chat(self, request: ChatRequest) -> ChatResult:
+        return await self._engine.chat(request)
+
+
+async def test_support_dialogues_come_to_a_judgement(engine: Engine) -> None:
+    """`examples/support` whole; the engine is one for all four pools, to load vLLM once."""
+    flags = Flags("vllm", model=os.environ["WEFT_TINY_MODEL"])
+    plan = check(put_in_place(read([str(ROOT / "examples/support")]), flags)).plan
+    cases = (ROOT / "examples/support/scenarios.jsonl").read_text().splitlines()
+    shared = Shared(engine)
+    async with Rows(plan, engines={pool.name: shared for pool in plan.pools}) as rows:
+        walks = await asyncio.gather(
+            *(
+                rows.run(Row(case["id"], case), number=number)
+                for number, case in enumerate(map(json.loads, cases[:6]))
+            )
+        )
+    assert {walk.end for walk in walks} <= {"$accept", "$reject"}, [walk.reason for walk in walks]
+    calls = [call for walk in walks for segment in walk.segments for call in segment.models]
+    assert {call.model for call in calls} == {"tiny"}
+    for walk in walks:
+        assert walk.row["verdict"] in ("accept", "reject")
+        if walk.end == "$accept":
+            assert walk.row["outcome"] in ("solved", "handed over", "open")
+            assert 7 <= walk.row["score"] <= 10
+
+
+QUESTIONS = [
+    ("A box holds 12 lamps. How many lamps do 7 boxes hold?", "12 * 7 = 84\n#### 84"),
+    ("Ana had 30 euros and spent a third. How much is left?", "30 / 3 = 10\n30 - 10 = 20\n#### 20"),
+    ("A train goes 60 km in an hour. How far in 5 hours?", "60 * 5 = 300\n#### 300"),
+]
+"""In the form of GSM8K, whose own are not in the repository."""
+
+
+def weft(*arguments: str | Path) -> list[dict[str, Any]]:
+    """The statuses that a `weft run --json` prints."""
+    command = ["weft", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm"])
+async def test_a_whole_run_ends_with_every_row_judged_and_the_model_named(
+    kind: str, base_url: str, tmp_path: Path
+) -> None:
+    """`weft run examples/gsm8k` on Ray, as the README has it."""
+    for name in ("pipeline.yaml", "pools.yaml"):
+        (tmp_path / name).write_text((ROOT / "examples/gsm8k" / name).read_text())
+    (tmp_path / "data.jsonl").write_text(
+        "".join(
+            json.dumps({"question": question, "answer": answer}) + "\n"
+            for question, answer in QUESTIONS
+        )
+    )
+    flags = ["--base-url", base_url, "--model", "tiny"]
+    if kind == "vllm":
+        flags = ["--model", os.environ["WEFT_TINY_MODEL"]]
+        for name, value in ARGS.items():
+            flags += ["--vllm-arg", f"{name}={json.dumps(value)}"]
+    final = await asyncio.to_thread(weft, "run", tmp_path, "--engine", kind, *flags)
+    rows = final[-1]["rows"]
+    assert rows["dead"] == 0
+    assert rows["accepted"] + rows["rejected"] == len(QUESTIONS)
+    made = DeltaTable(tmp_path / "out").to_pyarrow_table().to_pylist()
+    assert len(made) == len(QUESTIONS)
+    named = {
+        call["model"] for row in made for hop in row["provenance"] for call in hop["models"] or []
+    }
+    assert named == {"tiny"}
 
 
 @pytest.mark.parametrize(

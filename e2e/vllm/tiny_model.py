@@ -11,9 +11,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 SEED = 20250101
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
@@ -42,8 +41,7 @@ You may call these tools, each by <tool_call>{"name": ..., "arguments": ...}</to
 """
 
 
-def make(folder: Path) -> None:
-    torch.manual_seed(SEED)
+def make_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
@@ -64,6 +62,16 @@ def make(folder: Path) -> None:
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def make(folder: Path) -> None:
+    # Here, because a tokenizer alone needs none of it.
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(SEED)
+    tokenizer = make_tokenizer(folder)
     LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),

@@ -362,6 +362,16 @@ CASES = [
         ("--engine", "vLLM is not installed", "pip install"),
         args=("FOLDER", "--engine", "vllm", "--model", "m"),
     ),
+    Case(
+        "an argument of vLLM's for another engine",
+        ("run", "--vllm-arg belongs to --engine vllm"),
+        args=("FOLDER", "--engine", "simulator", "--vllm-arg", "max_model_len=8192"),
+    ),
+    Case(
+        "an argument of vLLM's without a value",
+        ("--vllm-arg", "'max_model_len' is not NAME=VALUE", "max_model_len=8192"),
+        args=("FOLDER", "--engine", "vllm", "--model", "m", "--vllm-arg", "max_model_len"),
+    ),
     # the command line
     Case("no path", ("run", "Missing argument", "weft run --help"), args=()),
     Case("an unknown option", ("run", "--quick", "weft run --help"), args=("FOLDER", "--quick")),

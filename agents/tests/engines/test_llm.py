@@ -149,6 +149,14 @@ async def test_a_reply_that_was_cut_off_is_told_so() -> None:
     assert "shorter" in engine.asked[1].messages[-1].content
 
 
+async def test_bare_line_breaks_and_control_characters_in_a_string_are_taken() -> None:
+    engine = Scripted('{"score": 9, "verdict": "one\ntwo\t\x1b"}')
+    assert await LLM(engine, seed=1).structured("x", SCHEMA) == {
+        "score": 9,
+        "verdict": "one\ntwo\t\x1b",
+    }
+
+
 BOUNDED = {
     "type": "object",
     "properties": {"word": {"type": "string", "maxLength": 100}},
@@ -182,9 +190,12 @@ async def test_tokens_that_went_into_thinking_are_granted_anew_and_the_question_
 
 async def test_a_reply_that_runs_on_is_not_given_more_room() -> None:
     engine = Scripted('{"word":' + " " * 200, '{"word": "short"}', finish="length")
-    assert await LLM(engine, seed=1).structured("x", BOUNDED) == {"word": "short"}
+    value = await LLM(engine, seed=1).structured("x", BOUNDED, temperature=0.0)
+    assert value == {"word": "short"}
     first, second = engine.asked
     assert second.max_tokens == first.max_tokens
+    assert (first.temperature, second.temperature) == (0.0, 0.8)
+    assert [message.content for message in second.messages[:2]] == ["x", '{"word":']
     assert "shorter" in second.messages[-1].content
 
 

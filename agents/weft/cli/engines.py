@@ -7,8 +7,10 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from weft.cli.refused import Refused, parted
@@ -35,6 +37,7 @@ class Flags:
     base_url: str | None = None
     model: str | None = None
     api_key_env: str | None = None
+    vllm_args: dict[str, Any] = field(default_factory=dict)
 
     def engine(self) -> Engine:
         """The engine that the flags describe. Raises `Refused`."""
@@ -44,12 +47,14 @@ class Flags:
             raise Refused(
                 "run: --base-url and --api-key-env belong to --engine openai; leave them out"
             )
+        if self.kind != "vllm" and self.vllm_args:
+            raise Refused("run: --vllm-arg belongs to --engine vllm; leave it out")
         try:
             if self.kind == "openai":
                 base = self.base_url or OPENAI
                 return Engine(openai=OpenAIEngine(baseURL=base, model=self.model or ""))
             if self.kind == "vllm":
-                return Engine(vllm=VllmEngine(model=self.model or ""))
+                return Engine(vllm=VllmEngine(model=self.model or "", args=self.vllm_args))
             return Engine(simulator=SimulatorEngine())
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
@@ -71,6 +76,23 @@ class Flags:
                 )
             return environ[self.api_key_env]
         return environ.get(OPENAI_KEY) if self.base_url in (None, OPENAI) else None
+
+
+def vllm_args(given: Iterable[str]) -> dict[str, Any]:
+    """From `--vllm-arg NAME=VALUE`, the value as YAML. Raises `Refused`."""
+    made: dict[str, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            equals = ""
+        if not name or not equals:
+            raise Refused(
+                f"--vllm-arg: {each!r:.80} is not NAME=VALUE; write it as in max_model_len=8192"
+            )
+        made[name.lstrip("-").replace("-", "_")] = value
+    return made
 
 
 def put_in_place(manifests: Manifests, flags: Flags) -> Manifests:
@@ -138,10 +160,10 @@ async def _ask(settings: Engine | None) -> str:
 
 def _fault(pool: AgentPool, text: str, *, by_flag: bool) -> ManifestError:
     named = _FIELD.match(text)
-    field = named[1] if named else ""
+    setting = named[1] if named else ""
     problem, fix = parted(text[named.end() :] if named else text, "correct the engine")
     if by_flag:
-        return ManifestError(_FLAGS.get(field, "--engine"), problem, fix)
+        return ManifestError(_FLAGS.get(setting, "--engine"), problem, fix)
     kind = pool.spec.engine.kind if pool.spec.engine else "openai"
-    path = ("spec", "engine", kind, field) if field else ("spec", "engine", kind)
+    path = ("spec", "engine", kind, setting) if setting else ("spec", "engine", kind)
     return pool.fault(path, problem, fix)

@@ -32,6 +32,13 @@ from weft.cli.options import paths, pipeline_name
     "Default: OPENAI_API_KEY for OpenAI's own address, else none.",
 )
 @click.option(
+    "--vllm-arg",
+    "vllm_args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="For --engine vllm: an argument of vLLM's, such as max_model_len=8192. May be repeated.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Make a sample in this process and tell what all rows will take.",
@@ -58,6 +65,7 @@ def command(
     base_url: str | None,
     model: str | None,
     api_key_env: str | None,
+    vllm_args: tuple[str, ...],
     dry_run: bool,
     sample: int | None,
     rows: int | None,
@@ -83,14 +91,19 @@ def command(
     Exit code: 0 when every row has ended, 1 when the run failed, 2 for bad input, 3 when a budget
     is spent, 130 after Ctrl-C.
     """
-    from weft.cli.engines import Flags
+    from weft.cli import engines
     from weft.cli.prepare import Wishes
     from weft.cli.refused import Refused
     from weft.cli.running import run
 
-    if engine is None and (base_url or model or api_key_env):
-        raise Refused("run: --base-url, --model and --api-key-env belong to --engine; add it")
-    flags = Flags(engine, base_url, model, api_key_env) if engine else None
+    if engine is None and (base_url or model or api_key_env or vllm_args):
+        raise Refused(
+            "run: --base-url, --model, --api-key-env and --vllm-arg belong to --engine; add it"
+        )
+    flags = None
+    if engine is not None:
+        args = engines.vllm_args(vllm_args)
+        flags = engines.Flags(engine, base_url, model, api_key_env, args)
     if not dry_run and (sample or rows):
         raise Refused("run: --sample and --rows belong to --dry-run; add it")
     if dry_run:
