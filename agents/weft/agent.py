@@ -28,6 +28,11 @@ class AgentConfig(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    def cautions(self) -> list[str]:
+        """What is allowed but may not do what is meant: lines `setting: problem; what to do`, told
+        by `weft validate` and `weft run`."""
+        return []
+
 
 class Agent:
     """Handles rows, one call of `handle` each; many calls run concurrently in one process.

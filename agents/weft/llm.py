@@ -16,11 +16,9 @@ from pydantic import BaseModel
 
 from weft.engines.base import ChatRequest, Engine, EngineError
 from weft.reply_json import ReplyFault, Shape
+from weft.reply_length import tokens_for
 from weft.row import ChatMessage
 from weft.segment import ModelCall
-
-SPARE_TOKENS = 32
-"""Above a token for each character of the longest reply that fits: a model may break lines."""
 
 WARMER = 0.8
 """The least temperature after a reply that ran on. Under a grammar that allows white space anywhere
@@ -139,7 +137,7 @@ class LLM:
         shape = Shape.of(schema)
         dialogue = [ChatMessage("user", messages)] if isinstance(messages, str) else list(messages)
         longest = shape.longest if max_tokens is None else None
-        limit = max_tokens if longest is None else longest + SPARE_TOKENS
+        limit = max_tokens if longest is None else tokens_for(longest)
         for left in range(repairs, -1, -1):
             reply = await self.chat(
                 dialogue,

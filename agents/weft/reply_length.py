@@ -8,6 +8,10 @@ from typing import Any
 
 DEEPEST = 24
 """Nesting after which a schema counts as one without a bound; recursive ones come here."""
+SPARE_TOKENS = 32
+"""Above a token for each character: a model may break lines."""
+FEWEST_CHARACTERS = 3
+"""To a token, in prose; English has four. Fewer tokens than this asks for may well cut a reply."""
 NUMBER = 24
 """Characters of any 64-bit float; a whole number without limits counts as one."""
 
@@ -16,6 +20,23 @@ def longest_reply(schema: Any) -> int | None:
     """Characters of the longest JSON that fits, with a space after each `:` and `,`; None where
     the schema sets no bound. Escapes within strings count as what they stand for."""
     return _Reader(schema).longest(schema, 0)
+
+
+def tokens_for(longest: int) -> int:
+    """A limit that cuts no reply of so many characters."""
+    return longest + SPARE_TOKENS
+
+
+def may_be_cut(max_tokens: int | None, schema: Any) -> str:
+    """What to tell somebody who has set a limit that replies by this schema may well exceed; else
+    the empty string."""
+    longest = longest_reply(schema)
+    if max_tokens is None or longest is None or max_tokens >= longest / FEWEST_CHARACTERS:
+        return ""
+    return (
+        f"{max_tokens} tokens may cut the reply, which can have {longest} characters; "
+        f"leave it out, or give {tokens_for(longest)}"
+    )
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints, model_validator
@@ -10,6 +11,7 @@ from weft.agent import Agent, AgentConfig
 from weft.builtin.checks import transcript
 from weft.builtin.language import guess_language
 from weft.context import Context
+from weft.reply_length import may_be_cut
 from weft.row import VIEW_NAMES, ChatMessage, Row
 
 MOST_TRANSCRIPT = 20_000
@@ -40,6 +42,10 @@ class MetadataConfig(AgentConfig):
         if taken := sorted((COUNTED | VIEW_NAMES) & self.labels.keys()):
             raise ValueError(f"labels: `{taken[0]}` is a field of its own; take another name")
         return self
+
+    def cautions(self) -> list[str]:
+        cut = self.labels and may_be_cut(self.max_tokens, labels_schema(self.labels))
+        return [f"maxTokens: {cut}"] if cut else []
 
 
 class MetadataAgent(Agent):
@@ -92,16 +98,21 @@ class MetadataAgent(Agent):
                     f"with one JSON object that has these keys and one value for each:\n{choices}",
                 ),
             ],
-            {
-                "type": "object",
-                "properties": {name: {"enum": values} for name, values in labels.items()},
-                "required": list(labels),
-                "additionalProperties": False,
-            },
+            labels_schema(labels),
             temperature=self.config.temperature,
             max_tokens=self.config.max_tokens,
         )
         return labelled
+
+
+def labels_schema(labels: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The JSON schema of the labelling model's reply."""
+    return {
+        "type": "object",
+        "properties": {name: {"enum": values} for name, values in labels.items()},
+        "required": list(labels),
+        "additionalProperties": False,
+    }
 
 
 def counted(row: Row) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from weft.agent import Agent, AgentConfig
 from weft.builtin.candidates import Candidate, choose, offered, put_in_place
 from weft.builtin.checks import Check
-from weft.builtin.judge import Criterion, Judgement, judged
+from weft.builtin.judge import Criterion, Judgement, judged, reply_schema
 from weft.context import Context
+from weft.reply_length import may_be_cut
 from weft.row import Row
 
 
@@ -47,6 +48,10 @@ class ValidatorConfig(AgentConfig):
         if len(set(names)) < len(names):
             raise ValueError("rubric: two criteria have the same name; rename one")
         return self
+
+    def cautions(self) -> list[str]:
+        cut = self.prompt and may_be_cut(self.max_tokens, reply_schema(1, self.rubric))
+        return [f"maxTokens: {cut}"] if cut else []
 
 
 class _Verdict(msgspec.Struct):

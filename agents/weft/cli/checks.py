@@ -41,6 +41,8 @@ class Checked:
     manifests: Manifests
     plan: Plan
     source: SourceInfo
+    cautions: list[ManifestError] = field(default_factory=list)
+    """What is allowed but may not do what is meant."""
 
     @property
     def rows(self) -> int | None:
@@ -61,6 +63,7 @@ class _Findings:
     faults: list[ManifestError] = field(default_factory=list)
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cautions: list[ManifestError] = field(default_factory=list)
 
 
 def read(paths: Iterable[str], pipeline: str | None = None) -> Manifests:
@@ -89,7 +92,7 @@ def check(manifests: Manifests) -> Checked:
         found.faults += errors.errors
     if plan is None or info is None or found.faults:
         raise ManifestErrors(located(found.faults, manifests.origins))
-    return Checked(manifests, plan, info)
+    return Checked(manifests, plan, info, list(located(found.cautions, manifests.origins)))
 
 
 def described(plan: Plan) -> str:
@@ -145,8 +148,9 @@ def _learn(pool: AgentPool, cls: type[Agent], found: _Findings) -> None:
     found.configs[name] = config.model_dump(by_alias=True)
     try:
         found.fields[name] = frozenset(cls.fields_of(config))
+        found.cautions += [_config_fault(pool, f"spec.config.{line}") for line in config.cautions()]
     except Exception as error:
-        problem = f"{cls.__name__}.fields_of failed: {type(error).__name__}: {error}"
+        problem = f"{cls.__name__}.fields_of or cautions failed: {type(error).__name__}: {error}"
         fix = "correct the agent's class"
         found.faults.append(pool.fault(("spec", "agent"), " ".join(problem.split()), fix))
 

@@ -44,6 +44,8 @@ def run(paths: tuple[str, ...], pipeline: str | None, wishes: Wishes, *, view: s
     """The whole command. Returns the exit code; raises `ManifestErrors` and `Refused`."""
     prepared = prepare(paths, pipeline, wishes)
     console = screen()
+    for caution in prepared.checked.cautions:
+        print(f"weft: caution: {caution}", file=sys.stderr)
     if prepared.complete:
         _tell_complete(prepared, console, view)
         return 0

@@ -20,7 +20,7 @@ def command(paths: tuple[str, ...], pipeline: str | None, manifests_only: bool) 
 
     Also looks at the source (its columns) and imports the agents' classes (the fields that they
     set, their config), so that conditions and prompts which name what no row has are found here.
-    Nothing is run or written. Exit code 2 where there are faults.
+    Nothing is run or written. Exit code 2 where there are faults; a caution is none.
 
     \b
     weft validate examples/support
@@ -33,5 +33,7 @@ def command(paths: tuple[str, ...], pipeline: str | None, manifests_only: bool) 
         click.echo(f"ok: {checks.described(plan)} (source and agents not looked at)")
         return
     checked = checks.check(checks.read(paths, pipeline))
+    for caution in checked.cautions:
+        click.echo(f"weft: caution: {caution}", err=True)
     rows = "number of rows not known yet" if checked.rows is None else f"{checked.rows:,} rows"
     click.echo(f"ok: {checks.described(checked.plan)}; {rows}")
