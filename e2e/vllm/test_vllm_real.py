@@ -321,7 +321,8 @@ async def test_a_whole_run_ends_with_every_row_judged_and_the_model_named(
     flags = ["--base-url", base_url, "--model", "tiny"]
     if kind == "vllm":
         flags = ["--model", os.environ["WEFT_TINY_MODEL"]]
-        for name, value in ARGS.items():
+        compact = {"backend": "xgrammar", "disable_any_whitespace": True}
+        for name, value in (ARGS | {"structured_outputs_config": compact}).items():
             flags += ["--vllm-arg", f"{name}={json.dumps(value)}"]
     final = await asyncio.to_thread(weft, "run", tmp_path, "--engine", kind, *flags)
     rows = final[-1]["rows"]

@@ -186,6 +186,7 @@ class Vllm(Engine):
 
     def _arguments(self) -> tuple[Any, Any]:
         """vLLM's engine and server arguments from `args`, each by vLLM's own name."""
+        from vllm.config import StructuredOutputsConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.cli_args import FrontendArgs
         from vllm.platforms import current_platform
@@ -223,6 +224,9 @@ class Vllm(Engine):
         names = [names] if isinstance(names, str) else list(names)
         self.model = names[0]
         try:
+            if isinstance(guided := engine.get("structured_outputs_config"), dict):
+                # The one of vLLM's groups that it does not make from a dict by itself (0.32).
+                engine["structured_outputs_config"] = StructuredOutputsConfig(**guided)
             return (
                 AsyncEngineArgs(model=self._settings.model, served_model_name=names, **engine),
                 FrontendArgs(**frontend),
