@@ -41,6 +41,8 @@ class Finished(msgspec.Struct):
     epoch: int
     part: Part | None = None
     """Where the body has to be fetched from, when it did not come with the message."""
+    deadline: float = 0.0
+    """As the message had it."""
 
 
 class Batch(msgspec.Struct):
@@ -189,6 +191,7 @@ class WriterNode(Node):
             message.attempts + message.crashes + 1,
             message.epoch,
             message.part,
+            message.deadline,
         )
 
     def _release(self, row: int, kept: _Pending, now: float) -> None:
