@@ -8,7 +8,7 @@ from hashlib import blake2b
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from weft.engines.base import Engine
+from weft.engines.base import ROUTINE, Engine, Urgency
 from weft.llm import LLM
 from weft.row import ChatMessage, Row
 from weft.tools.toolbox import Toolbox
@@ -40,6 +40,7 @@ class Context:
         "_prompts",
         "_tool_kinds",
         "_toolbox",
+        "_urgency",
         "attempt",
         "branch",
         "branches",
@@ -68,8 +69,9 @@ class Context:
         accepted: Callable[[], AcceptedRows] | None = None,
         branch: int = 0,
         branches: Sequence[Branch] = (),
+        urgency: Urgency = ROUTINE,
     ) -> None:
-        """`seed` is the plan's."""
+        """`seed` is the plan's, `urgency` the row's."""
         self.row_key = row_key
         self.row_id = row_id
         self.hop = hop
@@ -89,6 +91,7 @@ class Context:
         self._tool_kinds = tools
         self._logger = logger
         self._accepted = accepted
+        self._urgency = urgency
         self._llm: LLM | None = None
         self._toolbox: Toolbox | None = None
 
@@ -113,7 +116,7 @@ class Context:
     def llm(self) -> LLM:
         """The pool's engine; where the pool has none, its calls raise `EngineError`."""
         if self._llm is None:
-            self._llm = LLM(self._engine, seed=self.seed)
+            self._llm = LLM(self._engine, seed=self.seed, urgency=self._urgency)
         return self._llm
 
     @property

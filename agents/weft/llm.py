@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from weft.engines.base import ChatRequest, Engine, EngineError
+from weft.engines.base import ROUTINE, ChatRequest, Engine, EngineError, Urgency
 from weft.reply_json import ReplyFault, Shape
 from weft.reply_length import tokens_for
 from weft.row import ChatMessage
@@ -39,11 +39,14 @@ class LLM:
     calls are recorded with; whoever renders a prompt sets it.
     """
 
-    __slots__ = ("_asked", "_engine", "_seed", "calls", "prompt", "replies")
+    __slots__ = ("_asked", "_engine", "_seed", "_urgency", "calls", "prompt", "replies")
 
-    def __init__(self, engine: Engine, *, seed: int, prompt: str = "") -> None:
+    def __init__(
+        self, engine: Engine, *, seed: int, prompt: str = "", urgency: Urgency = ROUTINE
+    ) -> None:
         self._engine = engine
         self._seed = seed
+        self._urgency = urgency
         self._asked = 0
         self.prompt = prompt
         self.calls: list[ModelCall] = []
@@ -86,6 +89,7 @@ class LLM:
             max_tokens=max_tokens,
             stop=list(stop),
             seed=seed,
+            urgency=self._urgency,
         )
         sampling: dict[str, Any] = {}
         if temperature is not None:

@@ -165,6 +165,18 @@ def test_a_priority_sees_columns_only() -> None:
     ]
 
 
+def test_a_deadline_sees_columns_only_and_is_no_number() -> None:
+    source = {"dataset": {"uri": "/a.csv"}, "deadline": "duration(row.sla)"}
+    assert faults(pipeline(source=source), [pool()], known=KNOWN, prompt_texts=TEXTS) == [
+        'SyntheticPipeline support: spec.source.deadline: no row has "sla"; there are customer, id'
+    ]
+    source["deadline"] = "30"
+    assert faults(pipeline(source=source), [pool()], known=KNOWN, prompt_texts=TEXTS) == [
+        'SyntheticPipeline support: spec.source.deadline: "30" gives no duration; '
+        "write one such as row.urgent ? duration('30s') : duration('10m')"
+    ]
+
+
 def test_an_agents_default_prompt_has_to_be_defined_too() -> None:
     known = Known(configs={"drafter": {"prompt": "greet", "tools": []}})
     assert faults(pipeline(), [pool()], known=known, prompt_texts=TEXTS) == [

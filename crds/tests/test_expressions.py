@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import cel
 import pytest
 
@@ -75,6 +77,16 @@ def test_a_wrong_condition_is_told_what_to_write(source: str, fix: str) -> None:
     problem = problem_of(source)
     assert problem is not None
     assert problem.fix == fix
+
+
+def test_a_deadline_gives_a_duration() -> None:
+    assert problem_of("duration('1h30m')", gives=timedelta) is None
+    assert problem_of("row.urgent ? duration('30s') : null", gives=timedelta) is None
+    for wrong in ("30", "'30s'", "null", "duration('3 days')"):
+        problem = problem_of(wrong, gives=timedelta)
+        assert problem is not None
+        assert problem.problem == f'"{wrong}" gives no duration'
+        assert problem.fix == "write one such as row.urgent ? duration('30s') : duration('10m')"
 
 
 def test_a_priority_gives_a_number() -> None:

@@ -65,7 +65,7 @@ def values(schema: dict[str, Any], name: str = "") -> st.SearchStrategy[Any]:
         return st.integers(0, 99) | st.sampled_from(SAMPLES[schema["pattern"]])
     if name == "config":
         return CONFIG
-    if name in ("when", "priority"):
+    if name in ("when", "priority", "deadline"):
         return CEL
     if name == "uri":
         return st.sampled_from(["/data/a.jsonl", "/data/b", "s3://c/d.csv", "relative"])

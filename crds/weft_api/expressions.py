@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from weft_api.errors import did_you_mean, likeliest
 from weft_api.evaluator import cel
@@ -39,6 +40,20 @@ _OF_OTHER_LANGUAGES = {"and": "&&", "or": "||", "not": "!"}
 _CONSTANTS = {"True": "true", "False": "false", "None": "null"}
 
 
+Kind = type[bool] | type[int] | type[timedelta]
+"""What an expression is to give: a condition, a whole number, a duration."""
+
+_KINDS: dict[type, tuple[str, str]] = {
+    bool: ("yes or no", "write a condition such as row.verdict == 'revise'"),
+    int: ("whole number", "write a number such as row.urgent ? 10 : 0"),
+    timedelta: (
+        "duration",
+        "write one such as row.urgent ? duration('30s') : duration('10m')",
+    ),
+}
+"""Of each kind, its name and an example."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is wrong with an expression, and what to do."""
@@ -48,7 +63,7 @@ class Problem:
 
 
 def problem_of(
-    source: str, *, gives: type[bool] | type[int] = bool, known: frozenset[str] | None = None
+    source: str, *, gives: Kind = bool, known: frozenset[str] | None = None
 ) -> Problem | None:
     """The first thing wrong with an expression over `row` that is to give a `gives`; None when
     nothing is.
@@ -69,10 +84,7 @@ def problem_of(
         if function.isidentifier() and function not in FUNCTIONS:
             return Problem(f'CEL has no function "{function}"', _other_function(function))
     if not program.variables() and not _gives(program, gives):
-        return Problem(
-            f"{quoted(source)} gives no {'yes or no' if gives is bool else 'whole number'}",
-            _hint("", gives),
-        )
+        return Problem(f"{quoted(source)} gives no {_KINDS[gives][0]}", _hint("", gives))
     if known is not None:
         for name in sorted((fields_used(source) or frozenset()) - known):
             return Problem(f'no row has "{name}"', did_you_mean(name, known))
@@ -164,6 +176,4 @@ def _hint(source: str, gives: type) -> str:
     code = "".join(text if kind != "string" else "''" for kind, text in tokens)
     if re.search(r"(?<![=!<>])=(?![=])", code):
         return "compare with =="
-    if gives is bool:
-        return "write a condition such as row.verdict == 'revise'"
-    return "write a number such as row.urgent ? 10 : 0"
+    return _KINDS[gives][1]

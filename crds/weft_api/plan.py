@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,10 @@ class Flow(Model):
     steps: list[Step]
     priority: str | None = None
     """CEL over the source's row that gives an integer; higher goes first."""
+    deadline: str | None = None
+    """CEL over the source's row that gives a duration from its beginning, or null."""
+    on_late: Literal["Continue", "Reject"] = "Continue"
+    """What becomes of a row whose deadline has passed."""
 
     def step(self, name: str) -> Step:
         """Raises KeyError where there is none of that name."""
@@ -178,6 +182,8 @@ def compile_plan(
             max_hops=spec.flow.max_hops,
             steps=spec.flow.steps,
             priority=spec.source.priority,
+            deadline=spec.source.deadline,
+            on_late=spec.source.on_late,
         ),
         prompts=[_prompt(prompt, texts) for prompt in spec.prompts],
         tools=spec.tools,

@@ -106,6 +106,19 @@ class SourceSpec(Model):
         "first, as with Kubernetes' priorities. Default: all alike, oldest first.",
         examples=["row.urgent ? 10 : 0"],
     )
+    deadline: Condition | None = Field(
+        default=None,
+        description="CEL over the source's row that gives a duration, or null for none: within "
+        "this time of being begun the row is to be made. Among rows of one priority the earliest "
+        "deadline goes first. Each row's record says whether it was met. Live.",
+        examples=["row.tier == 'gold' ? duration('30s') : duration('10m')"],
+    )
+    on_late: Literal["Continue", "Reject"] = Field(
+        default="Continue",
+        description="A row whose deadline has passed: Continue it to its end, or Reject it before "
+        "its next hop is begun. Live.",
+        examples=["Reject"],
+    )
 
 
 class OutputSpec(Model):

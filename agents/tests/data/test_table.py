@@ -520,7 +520,7 @@ def foreign_table(at: Path) -> str:
 
 def later_format(at: Path) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "FORMAT", "3")
+        patch.setattr(layout, "FORMAT", "99")
         OutputTable.open(str(at), {}, pipeline="support")
     return str(at)
 
@@ -546,7 +546,10 @@ def broken_log(at: Path) -> str:
     [
         (other_pipeline, "{at}: is the output of the pipeline 'translation', not of 'support'; "),
         (foreign_table, "{at}: holds a Delta table that Weft did not make; choose another outp"),
-        (later_format, "{at}: was made by another version of Weft (format 3, this one writes 2)"),
+        (
+            later_format,
+            "{at}: was made by another version of Weft (format 99, this one writes 3)",
+        ),
         (other_files, "{at}: holds something else (thesis.docx); choose an empty folder as outp"),
         (under_a_file, "{at}/file/out: cannot be written to: Not a directory"),
         (broken_log, "{at}: cannot be opened: "),

@@ -6,7 +6,14 @@ import timeit
 
 import pytest
 
-from weft.flow.conditions import MEMO_ENTRIES, Condition, ConditionError, Priority, only_presence
+from weft.flow.conditions import (
+    MEMO_ENTRIES,
+    Condition,
+    ConditionError,
+    Deadline,
+    Priority,
+    only_presence,
+)
 from weft.row import ChatMessage, Row, ToolCall
 
 
@@ -111,6 +118,19 @@ def test_what_does_not_compile_is_refused_in_one_line(source: str) -> None:
     with pytest.raises(ConditionError) as refused:
         Condition(source)
     assert "\n" not in str(refused.value)
+
+
+def test_a_deadline_is_a_duration_or_none() -> None:
+    assert Deadline("duration('90s')").of(row()) == 90
+    assert Deadline("duration(string(row.stars) + 'm')").of(row()) == 240
+    assert Deadline("row.urgent ? null : duration('1s')").of(row()) is None
+    for wrong, told in (
+        ("row.stars", "gives a whole number, not a duration"),
+        ("duration('0s')", "gives 0 s; give a time above 0"),
+        ("duration(row.urgent ? '-5s' : '1s')", "gives -5 s; give a time above 0"),
+    ):
+        with pytest.raises(ConditionError, match=told):
+            Deadline(wrong).of(row())
 
 
 def test_a_priority_is_a_whole_number() -> None:

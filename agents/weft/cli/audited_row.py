@@ -71,6 +71,9 @@ def _summary(row: Mapping[str, Any], *, whole: bool) -> Iterator[str]:
         yield f"why: {row['reason']}"
     committed = row["committed"].isoformat()
     yield f"committed {committed}, attempts {row['attempts']}, number {row['row']}"
+    if due := row["deadline"]:
+        met = "met" if due["met"] else "missed"
+        yield f"deadline {due['at'].isoformat(timespec='milliseconds')}, {met}"
     yield f"tokens: {row['promptTokens']:,} asked with, {row['completionTokens']:,} answered"
     yield f"content: sha256 {chain.get('digest', 'none')}, place {chain.get('sequence', 'none')}"
     told = "is as it was committed" if whole else "IS NOT WHAT WAS COMMITTED: it was tampered with"

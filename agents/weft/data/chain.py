@@ -19,7 +19,7 @@ import msgspec
 from weft.row import ChatMessage
 from weft.segment import Segment
 
-VERSION = 1
+VERSION = 2
 """Of the canonical content; it is part of it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -54,6 +54,8 @@ class Content(NamedTuple):
     epoch: int
     committed: int
     """Microseconds since 1970."""
+    deadline: tuple[int, bool] | None
+    """Microseconds since 1970, and whether it was met."""
 
     def digest(self) -> str:
         """SHA-256 (hex) over the fields as a JSON array, messages and segments as arrays too."""
@@ -93,6 +95,7 @@ def content_of(stored: dict[str, Any]) -> Content:
         stored["attempts"],
         stored["epoch"],
         microseconds(stored["committed"]),
+        (microseconds(due["at"]), due["met"]) if (due := stored["deadline"]) else None,
     )
 
 

@@ -85,6 +85,7 @@ _SEGMENT = pa.struct(
         ("branch", _whole),
     ]
 )
+_DEADLINE = pa.struct([("at", pa.timestamp("us", tz="UTC")), ("met", pa.bool_())])
 _CHAIN = pa.struct([("sequence", _whole), ("digest", _text), ("link", _text)])
 
 FILE_SCHEMA = pa.schema(
@@ -102,11 +103,13 @@ FILE_SCHEMA = pa.schema(
         ("attempts", _whole),
         ("epoch", _whole),
         ("committed", pa.timestamp("us", tz="UTC")),
+        ("deadline", _DEADLINE),
         ("chain", _CHAIN),
     ]
 )
 """Columns of a data file. `tools`, `source`, `data`, and in the provenance `sampling`, `notes`
-and `counts`, are JSON; `started` is Unix time and `seconds` a length of time, both in seconds."""
+and `counts`, are JSON; `started` is Unix time and `seconds` a length of time, both in seconds.
+`deadline` is null where the row had none; it is met when the last hop has ended by then."""
 
 TABLE_SCHEMA = FILE_SCHEMA.append(pa.field("status", _text))
 """Columns of the table: `status` is the partition, so it stands in the folders' names."""
@@ -148,6 +151,7 @@ def to_batch(
         for values in zip(*[(body.tools, body.source, body.data) for body in bodies], strict=True)
     )
     moment = chain.microseconds(committed)
+    deadlines = [_deadline(row, trace) for row, trace in zip(rows, traces, strict=True)]
     links: list[tuple[str, Link]] = []
     for at, (row, body) in enumerate(zip(rows, bodies, strict=True)):
         digest = chain.Content(
@@ -165,6 +169,7 @@ def to_batch(
             row.attempts,
             row.epoch,
             moment,
+            deadlines[at],
         ).digest()
         before = chain.after(before, digest)
         links.append((digest, before))
@@ -182,6 +187,7 @@ def to_batch(
         _ints([row.attempts for row in rows]),
         _ints([row.epoch for row in rows]),
         pa.array([committed] * len(rows), FILE_SCHEMA.field("committed").type),
+        pa.array(deadlines, _DEADLINE),
         _struct(
             _CHAIN,
             _ints([link.sequence for _, link in links]),
@@ -211,6 +217,14 @@ def _trace(row: Finished, origin: Origin | None, segments: list[Segment]) -> lis
         verdicts=origin.verdicts,
     )
     return [at_source, *segments]
+
+
+def _deadline(row: Finished, trace: list[Segment]) -> tuple[int, bool] | None:
+    """Microseconds since 1970, and whether it was met; as Arrow takes the struct."""
+    if not row.deadline:
+        return None
+    ended = max((segment.started + segment.seconds for segment in trace), default=0.0)
+    return round(row.deadline * 1e6), ended <= row.deadline
 
 
 def salvage(rows: Sequence[Finished], committed: datetime) -> None:

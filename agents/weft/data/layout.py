@@ -23,7 +23,7 @@ from weft.data.storage import (
     shown,
 )
 
-FORMAT = "2"
+FORMAT = "3"
 """Rises when a table of the old schema can no longer be written to."""
 SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from weft.row import ChatMessage
+
+
+class Urgency(NamedTuple):
+    """Of two calls that wait for the same engine, the lower goes first; the default is last."""
+
+    rank: int = 0
+    """The row's priority with its sign changed."""
+    deadline: float = math.inf
+    """When the row is late, in Unix time."""
+
+    @classmethod
+    def of(cls, priority: int, deadline: float) -> Urgency:
+        """As they stand in a message's header, where a deadline of 0 is none."""
+        return cls(-priority, deadline or math.inf)
+
+
+ROUTINE = Urgency()
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
@@ -23,6 +41,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     max_tokens: int | None = None
     stop: list[str] = []
     seed: int | None = None
+    urgency: Urgency = ROUTINE
+    """Where the call waits, its place in the queue. Of no effect on the reply."""
 
 
 class ChatResult(msgspec.Struct, kw_only=True):

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 
 from weft.engines.adaptive import Adaptive, Outcome, Ticket
+from weft.engines.base import ROUTINE, Urgency
+from weft.engines.turns import Turns
 
 
 class Gate:
-    """First come, first served; a call that is tried again goes before those not yet tried."""
+    """The most urgent first, then first come, first served; a call that is tried again goes before
+    those of its urgency that are not yet tried."""
 
     def __init__(self, adaptive: Adaptive) -> None:
         self.adaptive = adaptive
-        self._waiting: deque[asyncio.Future[Ticket]] = deque()
+        self._waiting: Turns[Ticket] = Turns()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, *, again: bool = False) -> Ticket:
+    async def enter(self, urgency: Urgency = ROUTINE, *, again: bool = False) -> Ticket:
         """Wait until a call may start, and start it; `leave` must follow."""
         loop = asyncio.get_running_loop()
         if not self._waiting and self.adaptive.wait(loop.time()) <= 0:
             return self.adaptive.start(loop.time())
-        turn: asyncio.Future[Ticket] = loop.create_future()
-        if again:
-            self._waiting.appendleft(turn)
-        else:
-            self._waiting.append(turn)
+        turn = self._waiting.join(urgency, again=again)
         self._admit()
         try:
             return await turn
@@ -34,7 +32,7 @@ class Gate:
             if turn.done() and not turn.cancelled():
                 self.leave(turn.result(), Outcome.OTHER)
             else:
-                self._waiting.remove(turn)
+                self._waiting.leave(turn)
             raise
 
     def leave(self, ticket: Ticket, outcome: Outcome, *, retry_after: float = 0.0) -> None:
@@ -59,6 +57,5 @@ class Gate:
                 if wait < math.inf:
                     self._timer = loop.call_later(wait, self._admit)
                 return
-            turn = self._waiting.popleft()
-            if not turn.done():
+            if (turn := self._waiting.next()) is not None:
                 turn.set_result(self.adaptive.start(now))

@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 
 from weft.engines.adaptive import Adaptive, Outcome
-from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError
+from weft.engines.base import ChatRequest, ChatResult, Engine, EngineError, Urgency
 from weft.engines.chat_format import NotACompletion, SchemaMode, body_of, result_of
 from weft.engines.gate import Gate
 from weft.engines.retry import Failure, exhausted_for, retry_after, wait_before_retry
@@ -100,7 +100,7 @@ class OpenAI(Engine):
                 schema_mode=mode,
                 max_tokens_field=self._max_tokens_field,
             )
-            answer = await self._through_gate(body, again=tries > 0)
+            answer = await self._through_gate(body, request.urgency, again=tries > 0)
             tries += 1
             if isinstance(answer, ChatResult):
                 self.trouble = ""
@@ -124,8 +124,10 @@ class OpenAI(Engine):
             await self._session.close()
             self._session = None
 
-    async def _through_gate(self, body: bytes, *, again: bool) -> ChatResult | Failure:
-        ticket = await self._gate.enter(again=again)
+    async def _through_gate(
+        self, body: bytes, urgency: Urgency, *, again: bool
+    ) -> ChatResult | Failure:
+        ticket = await self._gate.enter(urgency, again=again)
         outcome, asked_to_wait = Outcome.OTHER, 0.0
         try:
             answer = await self._send("POST", self._url, body)

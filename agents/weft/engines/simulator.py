@@ -38,11 +38,14 @@ _JSON_KEY = re.compile(r'"([A-Za-z_]\w{0,40})"\s*:\s*("([^"\n]*)"|\[|[\w.]+)?')
 _FINAL_ANSWER = re.compile(r"####|final answer", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 
+_ASKED = tuple(name for name in ChatRequest.__struct_fields__ if name != "urgency")
+"""What a reply depends on."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Simulator(Engine):
-    """One simulated endpoint with `settings.slots` slots, first come first served."""
+    """One simulated endpoint with `settings.slots` slots; the most urgent call has the next."""
 
     model = "simulator"
 
@@ -70,7 +73,8 @@ class Simulator(Engine):
         return self._slots.busy_seconds
 
     async def chat(self, request: ChatRequest) -> ChatResult:
-        digest = blake2b(_encoder.encode(request), digest_size=8, key=self._key).digest()
+        asked = {name: getattr(request, name) for name in _ASKED}
+        digest = blake2b(_encoder.encode(asked), digest_size=8, key=self._key).digest()
         chance = Random(int.from_bytes(digest, "big"))
         # One deviate drives length and time: long replies take long.
         deviate = chance.gauss(0.0, 1.0)
@@ -81,13 +85,16 @@ class Simulator(Engine):
         if fault == "rate limit":
             # A full endpoint turns calls away at once, without working on them.
             self._raise(fault)
-        async with self._slots:
+        await self._slots.take(request.urgency)
+        try:
             if fault == "hang":
                 await asyncio.sleep(self._hang_seconds)
             else:
                 await asyncio.sleep(self.latency(deviate))
             self._raise(fault)
             return self._reply(request, deviate, chance)
+        finally:
+            self._slots.release()
 
     def latency(self, deviate: float) -> float:
         """Seconds for a reply at this standard normal deviate."""

@@ -1,20 +1,17 @@
-"""Finite slots with a first-come queue, and how busy they were.
-
-asyncio only; not thread-safe. What is queued is bounded by the callers, who wait.
-"""
+"""Finite slots with a queue in front, and how busy they were. asyncio only; not thread-safe."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
+
+from weft.engines.base import ROUTINE, Urgency
+from weft.engines.turns import Turns
 
 
 class Slots:
-    """`async with slots:` holds one of `count` slots, in the order of asking.
+    """`count` slots; the most urgent of those who wait gets the next, then who asked first.
 
     `busy_seconds` is the integral of held slots over time, so a window's busy share is its growth
     over the window divided by `count` times the window's length. `clock` returns seconds.
@@ -30,7 +27,7 @@ class Slots:
         self._held = 0
         self._integral = 0.0
         self._since = clock()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: Turns[None] = Turns()
 
     @property
     def held(self) -> int:
@@ -47,40 +44,28 @@ class Slots:
         """Slot-seconds held so far, those under way included."""
         return self._integral + self._held * (self._clock() - self._since)
 
-    async def __aenter__(self) -> Slots:
+    async def take(self, urgency: Urgency = ROUTINE) -> None:
+        """Wait for a slot and hold it; `release` must follow."""
         if self._held < self.count:
             self._hold(+1)
-            return self
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+            return
+        turn = self._waiting.join(urgency)
         try:
             await turn
         except asyncio.CancelledError:
             # Either the slot was handed over already and must go on, or we leave the queue.
             if turn.done() and not turn.cancelled():
-                self._release()
+                self.release()
             else:
-                # A slot that fell free since the cancellation has passed this turn over already.
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(turn)
+                self._waiting.leave(turn)
             raise
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)  # The slot passes on without falling free in between.
-                return
-        self._hold(-1)
+    def release(self) -> None:
+        """Let go of a slot; the first of those who wait has it."""
+        if (turn := self._waiting.next()) is not None:
+            turn.set_result(None)  # The slot passes on without falling free in between.
+        else:
+            self._hold(-1)
 
     def _hold(self, change: int) -> None:
         now = self._clock()

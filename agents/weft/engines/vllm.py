@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from weft.engines.base import ChatRequest, ChatResult, Engine, EngineDead, EngineError
+from weft.engines.base import ChatRequest, ChatResult, Engine, EngineDead, EngineError, Urgency
 from weft.engines.chat_format import NotACompletion, body_of, result_of
 from weft.engines.schema_modes import SchemaModes
 from weft_api.engine import VllmEngine
@@ -35,6 +35,11 @@ TOOL_PARSERS = (
 )
 """Marks in a chat template, and vLLM's parser for the calls that they mark (vLLM's documentation,
 "Tool calling"); the first that is found counts. `args.tool_call_parser` overrides."""
+
+
+MOST_RANK = 1 << 30
+NO_DEADLINE = (1 << 32) - 1
+"""Seconds: later than any deadline."""
 
 
 class Vllm(Engine):
@@ -57,6 +62,8 @@ class Vllm(Engine):
         self._request_class: Any = None
         self._parses_tools = False
         self._schema_modes = SchemaModes("vLLM")
+        self._orders = False
+        """vLLM's scheduler goes by the priority of a request."""
         self._died: asyncio.Future[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -105,6 +112,7 @@ class Vllm(Engine):
         if frontend_args.tool_call_parser is None:
             frontend_args.tool_call_parser = self._parser_of_template(frontend_args.chat_template)
         self._parses_tools = frontend_args.tool_call_parser is not None
+        self._orders = engine_args.scheduling_policy == "priority"
         frontend_args.enable_auto_tool_choice = self._parses_tools
         state = SimpleNamespace()
         await init_app_state(
@@ -137,7 +145,8 @@ class Vllm(Engine):
         while True:
             mode = self._schema_modes.of(request.schema)
             try:
-                result = await self._answer(body_of(request, self.model, schema_mode=mode), died)
+                body = body_of(request, self.model, schema_mode=mode)
+                result = await self._answer(body, request.urgency, died)
             except EngineError as error:
                 if (
                     request.schema is not None
@@ -150,9 +159,13 @@ class Vllm(Engine):
                 self._schema_modes.took(mode)
             return result
 
-    async def _answer(self, body: bytes, died: asyncio.Future[None]) -> ChatResult:
+    async def _answer(
+        self, body: bytes, urgency: Urgency, died: asyncio.Future[None]
+    ) -> ChatResult:
         try:
             asked = self._request_class.model_validate_json(body)
+            if self._orders:
+                asked.priority = place_of(urgency)
             answering = asyncio.ensure_future(self._chat.create_chat_completion(asked))
             try:
                 await asyncio.wait({answering, died}, return_when=asyncio.FIRST_COMPLETED)
@@ -201,6 +214,8 @@ class Vllm(Engine):
         engine: dict[str, Any] = {
             "seed": self._seed % 2**31,
             "enable_log_requests": False,
+            # Requests of one priority are served as without it: first come, first served.
+            "scheduling_policy": "priority",
         }
         if current_platform.is_cpu():
             # On a CPU, a seeded prompt that is cut in two ends the engine (0.32: "CPU Generator
@@ -242,6 +257,13 @@ class Vllm(Engine):
         template = given or getattr(tokenizer, "chat_template", None) or ""
         text = template if isinstance(template, str) else str(template)
         return next((name for mark, name in TOOL_PARSERS if mark in text), None)
+
+
+def place_of(urgency: Urgency) -> int:
+    """The urgency as vLLM's priority: one signed number of 64 bits, of which the lowest goes first.
+    Deadlines count in whole seconds, and priorities up to 2**30 either way."""
+    rank = max(-MOST_RANK, min(urgency.rank, MOST_RANK))
+    return (rank << 32) | int(min(max(urgency.deadline, 0.0), NO_DEADLINE))
 
 
 def _one_line(error: BaseException) -> str:

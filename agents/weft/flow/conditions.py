@@ -9,11 +9,12 @@ dialogue). And an expression is a pure function of these values, so where they a
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from weft.row import Row
 from weft_api.evaluator import cel
-from weft_api.expressions import fields_used, problem_of
+from weft_api.expressions import Kind, fields_used, problem_of
 
 MEMO_ENTRIES = 512
 MEMO_TEXT = 64
@@ -37,7 +38,7 @@ class Expression:
     """A compiled CEL expression with one variable, `row`. Raises `ConditionError`."""
 
     __slots__ = ("_fields", "_memo", "_presence", "_program", "source")
-    _gives: ClassVar[type[bool] | type[int]] = bool
+    _gives: ClassVar[Kind] = bool
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -111,6 +112,30 @@ class Priority(Expression):
         raise ConditionError(
             f"`{self.source}` gives {_kind(outcome)}, not a whole number; use int(…) or `? 1 : 0`"
         )
+
+
+class Deadline(Expression):
+    """How long a row as the source gave it may take (`deadline`)."""
+
+    __slots__ = ()
+    _gives = timedelta
+
+    def of(self, row: Row) -> float | None:
+        """Seconds, or None for no deadline. Raises `ConditionError` where it is no duration."""
+        outcome = self.value(row)
+        if outcome is None:
+            return None
+        if not isinstance(outcome, timedelta):
+            raise ConditionError(
+                f"`{self.source}` gives {_kind(outcome)}, not a duration; use duration('30s'), or "
+                "null for none"
+            )
+        if outcome <= timedelta():
+            raise ConditionError(
+                f"`{self.source}` gives {outcome.total_seconds():g} s; give a time above 0, or "
+                "null for none"
+            )
+        return outcome.total_seconds()
 
 
 def _key(seen: dict[str, Any], fields: frozenset[str]) -> tuple[Any, ...] | None:

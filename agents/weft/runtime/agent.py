@@ -299,7 +299,7 @@ class AgentProcess(Process):
             if message.crashes > node.max_crashes:
                 outcome: Passed | Again = hops.dead(message, node.too_many_crashes(message))
             else:
-                outcome = await hops.handle(message, branches)
+                outcome = hops.late(message) or await hops.handle(message, branches)
         except EngineDead as dead:
             _die(f"{self.place.name} starts anew: {dead}")
             return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from weft.data.injected import InjectedRows
 from weft.data.source import SourceRow, read
-from weft.flow.conditions import ConditionError, Priority
+from weft.flow.conditions import ConditionError, Deadline, Priority
 from weft.governance.make import source_gate_of
 from weft.protocol.committed import CommittedRows
 from weft.protocol.source import SourceNode
@@ -52,6 +52,7 @@ class Feed:
         self._room = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._priority: Priority | None = None
+        self._deadline: Deadline | None = None
         self._gate: SourceGate | None = None
         self.update(plan)
         self.read = 0
@@ -64,6 +65,7 @@ class Feed:
         """Issue by this plan from now on. Its source is the same."""
         self._plan = plan
         self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
+        self._deadline = Deadline(plan.flow.deadline) if plan.flow.deadline else None
         self._gate = source_gate_of(plan)
         self._room.set()
 
@@ -155,16 +157,22 @@ class Feed:
         row = admitted.row if admitted else Row(source_row.id, source_row.columns)
         now = time.monotonic()
         error = source_row.error
-        priority = given or 0
+        priority, deadline = given or 0, 0.0
         if not error and given is None and self._priority is not None:
             try:
                 priority = self._priority.of(row)
             except ConditionError as failed:
                 error = f"source.priority: {failed}"
+        if not error and self._deadline is not None:
+            try:
+                allowed = self._deadline.of(row)
+                deadline = 0.0 if allowed is None else time.time() + allowed
+            except ConditionError as failed:
+                error = f"source.deadline: {failed}"
         body = encode_row(row)
         if admitted is not None and admitted.end:
             self._node.bury(source_row.ordinal, body, admitted.reason, now, to=admitted.end)
         elif error:
             self._node.bury(source_row.ordinal, body, error, now)
         else:
-            self._node.issue(source_row.ordinal, body, now, priority=priority)
+            self._node.issue(source_row.ordinal, body, now, priority=priority, deadline=deadline)

@@ -18,7 +18,7 @@ from weft.data.probe import probe_store
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.data.table import OutputTable, claim_generation
-from weft.flow.conditions import Priority
+from weft.flow.conditions import Deadline, Priority
 from weft.protocol.committed import CommittedRows
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.source import SourceNode
@@ -503,5 +503,7 @@ def check_plan(plan: Plan) -> None:
         Hops.check(plan)
         if plan.flow.priority:
             Priority(plan.flow.priority)
+        if plan.flow.deadline:
+            Deadline(plan.flow.deadline)
     except Exception as error:
         raise PlanRefused(" ".join(str(error).split())) from None

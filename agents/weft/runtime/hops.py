@@ -12,7 +12,7 @@ import msgspec
 from weft.agent import Agent
 from weft.branch import Branch
 from weft.context import Context
-from weft.engines.base import Engine, EngineDead, EngineError
+from weft.engines.base import Engine, EngineDead, EngineError, Urgency
 from weft.flow.graph import DIVIDE, FlowError, Graph
 from weft.governance.make import check_rules, gate_of
 from weft.loading import agent_class, check_config
@@ -91,6 +91,7 @@ class Hops:
             self._tools = self._gate.guarded(self._tools)
         self._max_attempts = plan.delivery.max_attempts
         self._max_hops = plan.flow.max_hops
+        self._rejects_late = plan.flow.on_late == "Reject"
         self._accepted: AcceptedRows | None = None
 
     def _accepted_rows(self) -> AcceptedRows:
@@ -142,6 +143,7 @@ class Hops:
             accepted=self._accepted_rows,
             branch=branch,
             branches=[_branch(each) for each in branches] if branches else (),
+            urgency=Urgency.of(message.priority, message.deadline),
         )
         reason = ""
         ways: list[tuple[str, bytes]] = []
@@ -249,8 +251,23 @@ class Hops:
         )
         return verdict if isinstance(verdict, Again) else self.dead(message, verdict)
 
+    def late(self, message: Message) -> Passed | None:
+        """The end of a row whose deadline has passed, where such rows are not to go on."""
+        late = time.time() - message.deadline
+        if not self._rejects_late or not message.deadline or late <= 0:
+            return None
+        reason = (
+            f"step {self._step}: late: the deadline had passed {late:.3f} s before "
+            "(source.deadline)"
+        )
+        return self._ended(message, REJECT, reason)
+
     def dead(self, message: Message, reason: str) -> Passed:
         """The row ends here as a dead letter, unchanged."""
+        return self._ended(message, DEAD, reason)
+
+    def _ended(self, message: Message, to: str, reason: str) -> Passed:
+        """The row ends before the agent has seen it."""
         segment = Segment(
             self._step,
             self._identity.pool,
@@ -265,7 +282,7 @@ class Hops:
             plan=self.generation,
             branch=message.branch.index if message.branch is not None else 0,
         )
-        return Passed(DEAD, message.body, encode_segment(segment), reason)
+        return Passed(to, message.body, encode_segment(segment), reason)
 
     def _failed(self, error: Exception, message: Message) -> Again | str:
         """Another attempt, or the reason why the row is dead."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from weft_api.errors import ManifestError
-from weft_api.expressions import problem_of
+from weft_api.expressions import Kind, problem_of
 from weft_api.flow import BRANCH, ROW_NAMES, divides
 from weft_api.governance import TAGS, tags
 from weft_api.pipeline import SyntheticPipeline
@@ -18,11 +19,15 @@ def condition_faults(
 ) -> Iterator[ManifestError]:
     spec = pipeline.spec
     columns = known.columns if known else None
-    if spec.source.priority is not None:
-        # Before the first agent a row has its columns and its id, and nothing else.
-        names = columns | {"id"} if columns is not None else None
-        if problem := problem_of(spec.source.priority, gives=int, known=names):
-            yield pipeline.fault(("spec", "source", "priority"), problem.problem, problem.fix)
+    # Before the first agent a row has its columns and its id, and nothing else.
+    at_first = columns | {"id"} if columns is not None else None
+    of_source: dict[str, tuple[str | None, Kind]] = {
+        "priority": (spec.source.priority, int),
+        "deadline": (spec.source.deadline, timedelta),
+    }
+    for field, (source, gives) in of_source.items():
+        if source and (problem := problem_of(source, gives=gives, known=at_first)):
+            yield pipeline.fault(("spec", "source", field), problem.problem, problem.fix)
     names = _names_of_rows(pools, known)
     if names is not None and tags(spec.governance):
         names |= {TAGS}
