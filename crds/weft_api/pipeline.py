@@ -11,6 +11,7 @@ from weft_api.flow import FlowSpec
 from weft_api.governance import GovernanceRule
 from weft_api.kubernetes import PodFields
 from weft_api.limits import BudgetSpec, StopOnSpec
+from weft_api.lineage import LineageSpec
 from weft_api.mcp import Mcp
 from weft_api.meta import Resource
 from weft_api.patterns import DATA_KEY, RELEASE, TOOL
@@ -254,6 +255,11 @@ class PipelineSpec(Model):
         default_factory=RolloutSpec,
         description="How a change of prompts, tools, flow or config goes out while rows flow.",
         examples=[{"rowsInProgress": "Keep"}],
+    )
+    lineage: LineageSpec | None = Field(
+        default=None,
+        description="Where other systems are told of the run.",
+        examples=[{"openLineage": {"url": "http://marquez.lineage.svc:5000"}}],
     )
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = Field(
         default=0, description="Seed of everything that is drawn by chance.", examples=[0]

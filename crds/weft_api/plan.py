@@ -16,6 +16,7 @@ from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
 from weft_api.governance import GovernanceRule
 from weft_api.limits import BudgetSpec, StopOnSpec
+from weft_api.lineage import OpenLineageSpec
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
 from weft_api.pool import ROLLED, AgentPool, Gpu
 from weft_api.rollout import RolloutSpec
@@ -113,6 +114,7 @@ class Plan(Model):
     rollout: RolloutSpec = RolloutSpec()
     budget: BudgetSpec | None = None
     stop_on: StopOnSpec | None = None
+    open_lineage: OpenLineageSpec | None = None
     seed: Annotated[int, Field(ge=0)]
     pools: list[PoolPlan]
 
@@ -192,6 +194,7 @@ def compile_plan(
         rollout=spec.rollout,
         budget=spec.budget,
         stop_on=spec.stop_on,
+        open_lineage=spec.lineage.open_lineage if spec.lineage else None,
         seed=spec.seed,
         pools=[_pool(pool, pipeline) for pool in sorted(pools, key=lambda p: p.metadata.name)],
     )

@@ -8,6 +8,7 @@ from operator_tests.samples import DEFAULTS, pipeline, pool, stored
 from weft_api.parse import parse_pipeline, parse_pool
 from weft_operator.decide import pods
 from weft_operator.decide.overlay import lay_over
+from weft_operator.decide.raycluster import head_revision
 from weft_operator.jsontypes import Object
 
 
@@ -82,6 +83,17 @@ def test_secrets_are_in_the_pods_by_reference_only() -> None:
     assert env(template)["OPENAI_API_KEY"] == key
     token = {"secretKeyRef": {"name": "support-weft-token", "key": "token"}}
     assert env(template)["WEFT_TOKEN"] == token
+
+
+def test_the_key_of_the_lineage_endpoint_is_in_the_heads_pod_and_rolls_it() -> None:
+    receiver = {"url": "http://marquez:5000", "apiKeySecretRef": {"name": "lineage"}}
+    told = parse_pipeline(stored(pipeline(lineage={"openLineage": receiver})))
+    head = pods.head_template(told, DEFAULTS, "r1")
+    assert env(head)["LINEAGE_API_KEY"] == {"secretKeyRef": {"name": "lineage", "key": "api-key"}}
+    assert "LINEAGE_API_KEY" not in env(pods.writer_template(told, DEFAULTS, "r1"))
+    assert "LINEAGE_API_KEY" not in env(agent({}, lineage={"openLineage": receiver}))
+    without = parse_pipeline(stored(pipeline()))
+    assert head_revision(told) != head_revision(without)
 
 
 def test_the_secrets_of_mcp_servers_are_in_the_pods_that_call_them() -> None:

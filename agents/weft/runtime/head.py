@@ -30,6 +30,7 @@ from weft.runtime.generations import MOST, Generations
 from weft.runtime.hops import Hops
 from weft.runtime.injection import Injection, Taken
 from weft.runtime.limits import money
+from weft.runtime.lineage.emitter import Lineage
 from weft.runtime.parts import RayParts
 from weft.runtime.process import Place
 from weft.runtime.registry import Registry
@@ -101,6 +102,7 @@ class HeadProcess:
         self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
         self._accounts = accounts_of(plan.output.uri, from_environment())
+        self._lineage = Lineage(from_environment())
         injected = InjectedRows(plan.output.uri, plan.source, from_environment())
         self._injection = Injection(injected, self._call_soon, self._injected)
         self._stop: limits.Stop | None = None
@@ -141,6 +143,7 @@ class HeadProcess:
             self._accounts.end()
             self._account()
             await self._call(self._accounts.save)
+            await self._lineage.end(self.plan, self.status())
             self._thread.shutdown(wait=False)
         return self.status()
 
@@ -231,6 +234,7 @@ class HeadProcess:
         await self._take_up()
         plan = self.plan
         self._info = info = await self._call(lambda: inspect(plan.source, options))
+        self._lineage.columns = info.columns
         table = await self._call(
             lambda: OutputTable.open(
                 plan.output.uri,
@@ -326,6 +330,7 @@ class HeadProcess:
             registry.tick(now)
             self._account()
             self._look_at_limits()
+            self._lineage.note(self.plan, self.status)
             if node.room():
                 # Room comes with time as well as with frames: when members of an earlier head have
                 # been waited for.
@@ -487,11 +492,11 @@ class HeadProcess:
         )
 
     def _trouble(self) -> str:
-        """What keeps rows waiting at the moment, or ""."""
+        """What keeps rows waiting at the moment, or what else is not as it should be; or ""."""
         for stats in self._registry.stats.values() if self._registry else ():
             if stats.trouble:
                 return stats.trouble
-        return ""
+        return self._lineage.trouble
 
     async def _call(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from weft_api.engine import ApiKeyRef
 from weft_api.kubernetes import EnvVar, PodFields, Resources
+from weft_api.lineage import lineage_secret
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.plan import tool_secrets
 from weft_api.pool import AgentPool, Gpu
@@ -62,9 +64,10 @@ def head_template(pipeline: SyntheticPipeline, defaults: Defaults, revision: str
     """The head's pod. It asks for no GPU, so that none is taken from the agents."""
     head = pipeline.spec.ray.head
     image = head_image(pipeline, defaults)
-    container = _container(
-        "head", image, defaults, names.HEAD_PORT, _env(pipeline, image, revision), pipeline
-    )
+    env = _env(pipeline, image, revision)
+    if (key := lineage_secret(pipeline.spec.lineage)) is not None:
+        env = _with_env([], _from_secrets({key.variable: key}), env)
+    container = _container("head", image, defaults, names.HEAD_PORT, env, pipeline)
     probe = {"httpGet": {"path": "/healthz", "port": names.HEAD_PORT}}
     container |= {
         "resources": _resources(head.resources, _HEAD_DEFAULT),
@@ -172,6 +175,10 @@ def _secrets(pool: AgentPool, pipeline: SyntheticPipeline) -> list[Object]:
     engine = pool.spec.engine
     if engine and engine.openai and (key := engine.openai.api_key_secret_ref):
         refs[key.variable] = key
+    return _from_secrets(refs)
+
+
+def _from_secrets(refs: Mapping[str, ApiKeyRef]) -> list[Object]:
     return [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
         for name, ref in refs.items()

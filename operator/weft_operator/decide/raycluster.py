@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from weft_api.lineage import lineage_secret
 from weft_api.pipeline import SyntheticPipeline
 from weft_api.plan import revision as pool_revision
 from weft_api.pool import AgentPool
@@ -31,6 +32,8 @@ def head_revision(pipeline: SyntheticPipeline) -> str:
     made_from = spec.ray.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if spec.storage is not None:
         made_from["storageSecret"] = spec.storage.secret_ref.name
+    if (key := lineage_secret(spec.lineage)) is not None:
+        made_from["lineageSecret"] = key.variable
     return digest(made_from, 8)
 
 

@@ -1,0 +1,1 @@
+"""Telling other systems of a run: OpenLineage events, sent by the head."""
