@@ -107,6 +107,53 @@ async def test_an_example_makes_rows_that_can_be_trained_on(
         assert called == answered
 
 
+@pytest.mark.parametrize("name", ["support", "maths", "code", "rag"])
+async def test_the_first_row_is_the_one_that_the_page_shows(name: str) -> None:
+    first = next(one.row for one in await walked(name) if one.end == "$accept")
+    spoken = [
+        [f"→ {call.name}" for call in message.tool_calls] or [message.content]
+        for message in first.messages
+    ]
+    for (role, shown), message, texts in zip(_shown(name), first.messages, spoken, strict=True):
+        assert role == message.role
+        _in_order(shown, " ".join(texts[0].split()))
+
+
+async def test_the_first_pair_is_the_one_that_the_page_shows(tmp_path: Path) -> None:
+    output = committed(await walked("preference"), tmp_path / "out")
+    export(output, str(tmp_path / "pairs.jsonl"), "preference")
+    pair = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
+    page = (EXAMPLES / "preference" / "README.md").read_text()
+    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert list(shown) == [name for name in pair if name in shown]
+    for name, value in shown.items():
+        _in_order(json.dumps(value, ensure_ascii=False), json.dumps(pair[name], ensure_ascii=False))
+
+
+def _shown(name: str) -> list[tuple[str, str]]:
+    """Role and text of each turn of the page's first row, as one line each."""
+    page = (EXAMPLES / name / "README.md").read_text()
+    block = page.split("\nThe first ", 1)[1].split("```\n", 2)[1]
+    turns: list[tuple[str, str]] = []
+    for line in block.splitlines():
+        role, text = line[:11].strip(), line[11:]
+        if role:
+            turns.append((role, text))
+        else:
+            turns[-1] = (turns[-1][0], f"{turns[-1][1]} {text}")
+    return [(role, " ".join(text.split("(")[0].split() if text.startswith("→") else text.split()))
+            for role, text in turns]  # fmt: skip
+
+
+def _in_order(shown: str, whole: str) -> None:
+    """What a page shows, shortened with …, is in the text."""
+    at = 0
+    for part in shown.split("…"):
+        found = whole.find(part.strip(), at)
+        assert found >= 0, f"{part.strip()!r} is not in {whole[at:]!r}"
+        at = found + len(part.strip())
+
+
 async def test_the_preference_example_gives_pairs_and_the_judge_prefers_what_is_chosen(
     tmp_path: Path,
 ) -> None:
