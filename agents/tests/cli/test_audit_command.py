@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 
 import good_manifests
@@ -112,10 +113,29 @@ def test_a_row_is_explained_to_an_auditor(output: Path, plan: Plan, weft: Weft) 
     assert source_digest({"product": "lamp"}) in other.out
 
 
-def test_the_page_stands_alone_and_runs_nothing(output: Path, weft: Weft, tmp_path: Path) -> None:
+def test_the_page_stands_alone_and_runs_nothing(
+    output: Path, plan: Plan, weft: Weft, tmp_path: Path
+) -> None:
     page = tmp_path / "row.html"
     assert weft("audit", output, "case-0", "--html", page).code == 0
     text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    prompt, pool = plan.prompts[0], plan.pools[0]
+    for told in (
+        "The content is as it was committed.",
+        f"hop 0, {pool.step}: model tiny",
+        f'<p class="who">{pool.agent}</p>',
+        "<dd>300 asked with, 40 answered</dd>",
+        "<b>tool lookup</b> (version abc",
+        "<b>rule personal</b>: redact (EMAIL_ADDRESS 2)",
+        f"<summary><b>{prompt.name}@{prompt.version}</b></summary>",
+        escape(prompt.text.splitlines()[0]),
+        f"<code>{'d' * 64}</code> of the columns as read, before the rules",
+    ):
+        assert told in text
+    # Nothing is fetched: what has an address or brings its own would be refused by this, too.
+    assert "default-src 'none'" in text
+    assert not re.search(r"\b(src|href|onclick|onload|url)\s*[=(]", text)
     assert "&lt;script&gt;alert(0)&lt;/script&gt;" in text
     assert "<script" not in text
     assert "http" not in re.sub(r"http-equiv", "", text)

@@ -1,8 +1,7 @@
-"""One stored row as it is explained to an auditor: sections of lines, as text or as a page."""
+"""One stored row as it is explained to an auditor, as text: sections of lines."""
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,13 +10,6 @@ from typing import Any, NamedTuple
 from weft.row import source_digest
 from weft_api.governance import SOURCE
 from weft_api.plan import Plan, prompt_version
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
-    "color:#222}h1{font-size:1.4rem}h2{font-size:1.05rem;margin:1.6rem 0 .3rem;border-bottom:"
-    "1px solid #ddd}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.15rem 0;font:13px/1.45"
-    " ui-monospace,monospace}"
-)
 
 
 class Section(NamedTuple):
@@ -28,10 +20,10 @@ class Section(NamedTuple):
 def explained(row: Mapping[str, Any], plans: Mapping[int, Plan], *, whole: bool) -> list[Section]:
     """`row`: a stored row with its JSON columns as values. `plans`: by generation, of those that
     its hops ran by. `whole`: its content has the digest that it was committed with."""
-    hops = row["provenance"]
+    hops = hops_of(row)
     return [
         Section(f"row {row['id']}: {row['status']}", list(_summary(row, whole=whole))),
-        Section("source", list(_source(row, hops))),
+        Section("source", list(_source(row))),
         *(_hop(hop, plans.get(hop["plan"])) for hop in hops if hop["step"] != SOURCE),
         Section("prompts", list(_prompts(hops, plans))),
         Section("dialogue", list(_dialogue(row))),
@@ -48,21 +40,32 @@ def text_of(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts)
 
 
-def page_of(sections: Sequence[Section], *, title: str) -> str:
-    """A self-contained page: no script, nothing fetched; all of the row's texts are escaped."""
-    body = "".join(
-        f"<h2>{html.escape(section.title)}</h2>"
-        + "".join(f"<pre>{html.escape(line)}</pre>" for line in section.lines)
-        for section in sections
-        if section.lines
-    )
-    name = html.escape(title)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src '
-        f"'unsafe-inline'\"><title>{name}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{name}</h1>{body}</body></html>\n"
-    )
+def hops_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """In the order in which they took effect; those of branches one branch after the other."""
+    return list(row["provenance"])
+
+
+def source_check(row: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+    """SHA-256 (hex) of the columns as they were read, and the verdicts of the rules on them."""
+    checked = next((hop for hop in row["provenance"] if hop["step"] == SOURCE), None)
+    if checked is None:
+        return source_digest(row["source"]), []
+    return str(checked["notes"]["digest"]), list(checked["verdicts"])
+
+
+def prompt_texts(
+    hops: Sequence[Mapping[str, Any]], plans: Mapping[int, Plan]
+) -> dict[str, str | None]:
+    """The prompts that were used, by `name@version`, from the plans that are kept; None for a text
+    that is not there, or does not have the hash that the row's record names."""
+    texts = {
+        f"{prompt.name}@{prompt.version}": prompt.text
+        for plan in plans.values()
+        for prompt in plan.prompts
+        if prompt_version(prompt.text) == prompt.version
+    }
+    used = (call["prompt"] for hop in hops for call in hop["models"])
+    return {name: texts.get(name) for name in used if name}
 
 
 def _summary(row: Mapping[str, Any], *, whole: bool) -> Iterator[str]:
@@ -80,13 +83,10 @@ def _summary(row: Mapping[str, Any], *, whole: bool) -> Iterator[str]:
     yield f"content {told}"
 
 
-def _source(row: Mapping[str, Any], hops: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    checked = next((hop for hop in hops if hop["step"] == SOURCE), None)
-    if checked is None:
-        yield f"sha256 {source_digest(row['source'])} of the columns as read"
-    else:
-        yield f"sha256 {checked['notes']['digest']} of the columns as read, before the rules"
-        yield from (_verdict(verdict) for verdict in checked["verdicts"])
+def _source(row: Mapping[str, Any]) -> Iterator[str]:
+    digest, verdicts = source_check(row)
+    yield f"sha256 {digest} of the columns as read{', before the rules' if verdicts else ''}"
+    yield from map(_verdict, verdicts)
     yield from (f"{name}: {_json(value)}" for name, value in row["source"].items())
 
 
@@ -137,17 +137,8 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _prompts(hops: Sequence[Mapping[str, Any]], plans: Mapping[int, Plan]) -> Iterator[str]:
-    """The texts of the prompts that were used, from the plans that are kept; each checked against
-    the version that the row's record names."""
-    texts = {
-        f"{prompt.name}@{prompt.version}": prompt.text
-        for plan in plans.values()
-        for prompt in plan.prompts
-        if prompt_version(prompt.text) == prompt.version
-    }
-    for name in dict.fromkeys(call["prompt"] for hop in hops for call in hop["models"]):
-        if name:
-            yield f"{name}: {texts.get(name, '(its text is not kept, or is not of this version)')}"
+    for name, text in prompt_texts(hops, plans).items():
+        yield f"{name}: {text or '(its text is not kept, or is not of this version)'}"
 
 
 def _dialogue(row: Mapping[str, Any]) -> Iterator[str]:

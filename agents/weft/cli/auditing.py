@@ -12,7 +12,8 @@ from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 from pydantic import ValidationError
 
-from weft.cli.audited_row import explained, page_of, text_of
+from weft.cli.audit_page import page_of
+from weft.cli.audited_row import explained, text_of
 from weft.cli.refused import FAILED, Refused, parted
 from weft.cli.stored import Stored, decoded
 from weft.data.audit import Audit, audit, digest_of
@@ -76,12 +77,13 @@ def audit_row(uri: str, row_id: str, page: Path | None) -> None:
             f"audit: {uri}: cannot be read ({told}); weft audit {uri} tells which rows", code=FAILED
         ) from None
     whole = digest_of(raw) == (raw["chain"] or {}).get("digest")
-    sections = explained(decoded(raw), plans, whole=whole)
+    row = decoded(raw)
     if page is None:
-        print(text_of(sections))
+        print(text_of(explained(row, plans, whole=whole)))
     else:
+        title = f"{stored.pipeline}: {row['id']}"
         try:
-            page.write_text(page_of(sections, title=f"{stored.pipeline}: {raw['id']}"))
+            page.write_text(page_of(row, plans, whole=whole, title=title), encoding="utf-8")
         except OSError as error:
             raise Refused(f"--html {page}: {error.strerror}; choose another file") from None
         print(f"wrote {page}")
