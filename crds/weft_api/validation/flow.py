@@ -64,7 +64,9 @@ def _reach(pipeline: SyntheticPipeline, flow: FlowSpec) -> Iterator[ManifestErro
             backward.setdefault(target, set()).add(name)
     reached = closure({flow.entry}, forward)
     ending = closure(set(ENDS), backward)
-    unknown = {name for name, targets in forward.items() if targets - forward.keys() - ENDS}
+    unknown = {
+        name for name, ways in forward.items() if not ways or ways - forward.keys() - ENDS
+    }  # Faults that are told already.
     may_end = ending | closure(unknown, backward)
     told: set[str] = set()
     for at, step in enumerate(flow.steps):
