@@ -110,7 +110,8 @@ def test_a_changed_prompt_is_a_new_plan_and_no_new_pods() -> None:
     assert first.plan_map is not None
     assert first.plan_map["metadata"]["annotations"]["weft.dev/plan-generation"] == "2"
     assert first.replace is None
-    assert world.decide().hand_plan, "the running head gets it"
+    assert first.hand_plan == first.plan_map["data"]["plan.json"], "the running head gets it"
+    assert world.decide().hand_plan == first.hand_plan, "until it has it"
     world.head_says("Running", generation=2)
     world.settle()
     assert world.cluster == cluster

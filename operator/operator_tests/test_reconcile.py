@@ -15,6 +15,7 @@ from operator_tests.model.scenarios import create, suspend_and_think_better_of_i
 from operator_tests.model.virtual_time import VirtualTime
 from operator_tests.model.world import NAMESPACE, World
 from operator_tests.samples import pipeline, pool
+from weft_operator import names
 from weft_operator.jsontypes import Object
 
 
@@ -102,3 +103,80 @@ def test_a_new_pipeline_is_four_objects_a_report_and_no_read() -> None:
             assert gate.reads == start
 
     virtual_time.run(main)
+
+
+@pytest.mark.parametrize("where", ["manifest", "ConfigMap"])
+def test_a_changed_prompt_reaches_the_head_within_two_seconds(where: str) -> None:
+    """Though nothing else happens that would have the pipeline looked at."""
+
+    async def main(time: VirtualTime) -> None:
+        async with World(time, lambda _: Gate()) as world:
+            await asyncio.sleep(1)
+            reference = {"name": "draft", "configMapKeyRef": {"name": "prompts", "key": "draft"}}
+            world.apply(prompt_map("One."), pipeline(prompts=[reference]), pool())
+            await world.serves(2)
+            for generation in range(2, 6):
+                text = f"Version {generation}."
+                if where == "ConfigMap":
+                    world.apply(prompt_map(text))
+                else:
+                    world.apply(pipeline(prompts=[{"name": "draft", "text": text}]))
+                changed = time.now
+                taken = f"plan {generation} taken"
+                await world.until(taken, lambda t=taken: world.cluster.done[t])  # type: ignore[misc]
+                assert time.now - changed <= 2.0
+                await asyncio.sleep(1.7)
+
+    virtual_time.run(main)
+
+
+def test_a_refused_plan_is_told_once_and_the_run_goes_on_by_the_old_one() -> None:
+    async def main(time: VirtualTime) -> None:
+        async with World(time, lambda _: Gate()) as world:
+            await asyncio.sleep(1)
+            world.apply(pipeline(), pool())
+            await world.serves(2)
+            world.cluster.refuses = "drafter-1: spec.config: there is no such setting"
+            world.apply(pipeline(prompts=[{"name": "draft", "text": "Another."}]))
+
+            def stalled() -> str:
+                found = world.condition("syntheticpipelines", "support", "Stalled")
+                return str(found.get("reason")) if found.get("status") == "True" else ""
+
+            await world.until("it is told", lambda: stalled() == "PlanRefused")
+            await asyncio.sleep(100)
+            assert world.status()["phase"] == "Running"
+            assert "no such setting" in world.status()["message"]
+            warnings = [e for e in world.server.all("events") if e["type"] == "Warning"]
+            assert [event["reason"] for event in warnings] == ["PlanRefused"]
+
+            world.cluster.refuses = ""
+            world.apply(pipeline(prompts=[{"name": "draft", "text": "A good one."}]))
+            await world.until("it is taken", lambda: world.cluster.done["plan 3 taken"])
+            await world.until("all is well", lambda: not stalled())
+
+    virtual_time.run(main)
+
+
+def test_a_config_map_of_the_users_with_the_pipelines_label_is_not_taken_for_the_plan() -> None:
+    """Kustomize puts common labels on everything; its name may come first in the alphabet."""
+
+    async def main(time: VirtualTime) -> None:
+        async with World(time, lambda _: Gate()) as world:
+            await asyncio.sleep(1)
+            theirs = prompt_map("One.")
+            theirs["metadata"] |= {"name": "a-map", "labels": {names.PIPELINE_LABEL: "support"}}
+            world.apply(theirs, pipeline(), pool())
+            await world.serves(2)
+            assert world.status()["planGeneration"] == 1
+
+    virtual_time.run(main)
+
+
+def prompt_map(text: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "prompts", "namespace": NAMESPACE},
+        "data": {"draft": text},
+    }

@@ -13,6 +13,8 @@ from weft_operator.metrics import HEAD_REQUESTS
 from weft_operator.names import HEAD_PORT
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=2.0)
+PLAN_TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, connect=2.0)
+"""The head asks its agents before it takes a Plan, and waits for those that are busy."""
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of an answer; a head that says more is not believed."""
 
@@ -39,7 +41,7 @@ class HeadClient:
             raise HeadError(200, f"the head's status is not as agreed: {error!r}") from None
 
     async def put_plan(self, pod: Pod, token: str, plan: str) -> None:
-        await self._ask("PUT", pod, "/v1/plan", token, plan)
+        await self._ask("PUT", pod, "/v1/plan", token, plan, PLAN_TIMEOUT)
 
     async def drain(self, pod: Pod, token: str) -> None:
         await self._ask("POST", pod, "/v1/drain", token)
@@ -49,18 +51,28 @@ class HeadClient:
             await self._session.close()
 
     async def _ask(
-        self, method: str, pod: Pod, path: str, token: str, body: str | None = None
+        self,
+        method: str,
+        pod: Pod,
+        path: str,
+        token: str,
+        body: str | None = None,
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> dict[str, object]:
         if self._session is None:
             # Heads are many and asked seldom: idle connections would only pile up.
             connector = aiohttp.TCPConnector(limit=64, force_close=True)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+            self._session = aiohttp.ClientSession(connector=connector)
         host = f"[{pod.address}]" if ":" in pod.address else pod.address
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         call = f"{method} {path}"
         try:
             async with self._session.request(
-                method, f"http://{host}:{HEAD_PORT}{path}", data=body, headers=headers
+                method,
+                f"http://{host}:{HEAD_PORT}{path}",
+                data=body,
+                headers=headers,
+                timeout=timeout,
             ) as answer:
                 text = await _bounded(answer)
                 if answer.status >= 300:

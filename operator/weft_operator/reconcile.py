@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from weft_operator.act import Actor, NameTaken
@@ -100,11 +101,18 @@ class Reconciler:
             if made is not None and cluster is not None:
                 self._companions.made(key, cluster.open()["metadata"]["uid"], made)
             return REPORT_SECONDS
+        unheard: HeadError | None = None
+        if decision.hand_plan:
+            # Before the reports: people wait for what they have changed to take effect.
+            try:
+                decision = await self._hand_plan(key, seen, decision)
+            except HeadError as error:
+                unheard = error
         again = self._postpone_counters(key, seen, decision)
         await self._actor.report(again[0], seen.pipeline, pools)
         self._heads.follow(key, decision.polls)
-        if decision.hand_plan:
-            await self._hand_plan(key, seen, decision.hand_plan, decision.plan_generation)
+        if unheard is not None:
+            raise unheard
         if decision.drain:
             await self._drain(key)
         # One step at a time, and the echo of one's own write is no news: look what is next.
@@ -129,7 +137,6 @@ class Reconciler:
         pipeline = packed.open()
         cluster = store.clusters.get(key)
         made = RayCluster.from_object(cluster.open()) if cluster is not None else None
-        plans = store.plans.of(key)
         pods = store.pods.of(key)
         return Observed(
             key=key,
@@ -137,7 +144,7 @@ class Reconciler:
             pipeline=pipeline,
             pools=tuple(pool.open() for pool in store.pools.of(key)),
             cluster=made,
-            plan=plans[0] if plans else None,
+            plan=store.plan_of(key),
             pods=tuple(pods),
             nodes=tuple(store.nodes.values()) if self._settings.watch_nodes else None,
             companions=await self._companions_of(key, made, pods) if made is not None else None,
@@ -203,24 +210,29 @@ class Reconciler:
             await self._client.drain(head, token)
             await self._heads.ask_now(key)
 
-    async def _hand_plan(self, key: Key, seen: Observed, plan: str, generation: int) -> None:
+    async def _hand_plan(self, key: Key, seen: Observed, decision: Decision) -> Decision:
+        """The decision as it stands when the head has answered. Raises `HeadError`."""
         head = self._heads.pod_of(key)
         token = await self._heads.token_of(key)
         if head is None or token is None:
-            return
+            return decision
         try:
-            await self._client.put_plan(head, token, plan)
+            await self._client.put_plan(head, token, decision.hand_plan)
         except HeadError as error:
-            if error.status in (400, 422):
-                said = await self._client.status(head, token)
-                if said.plan_generation >= generation:
-                    return  # it has it from an earlier try, whose answer was lost
-                decision = _stalled(seen, "PlanRefused", str(error))
-                await self._actor.report(decision, seen.pipeline, {})
-                return
-            raise
+            if error.status not in (400, 422):
+                raise
+            said = await self._client.status(head, token)
+            if said.plan_generation < decision.plan_generation:
+                # It goes on by the one that it has.
+                phase = dig(seen.pipeline, "status", "phase") or "Starting"
+                told = _stalled(seen, "PlanRefused", str(error), phase=phase)
+                return replace(
+                    decision, status=told.status, events=told.events, again_in=told.again_in
+                )
+            # It has it from an earlier try, whose answer was lost.
         # Else what comes next would still go by what it said before, and hand it out once more.
         await self._heads.ask_now(key)
+        return decision
 
 
 def _prompt_map_names(pipeline: Object) -> list[str]:
@@ -235,9 +247,9 @@ def _refusal(error: ApiError) -> str:
     return "KubeRayMissing" if error.status == 404 else "Refused"
 
 
-def _stalled(seen: Observed, reason: str, message: str) -> Decision:
+def _stalled(seen: Observed, reason: str, message: str, *, phase: str = "Stalled") -> Decision:
     state = State(reason, message, stalled=True)
-    status = statuses.pipeline_status(seen, "Stalled", state)
+    status = statuses.pipeline_status(seen, phase, state)
     if status == (seen.pipeline.get("status") or {}):
         return Decision(again_in=30.0)
     events = tuple(statuses.announcements(seen.pipeline, status))

@@ -31,7 +31,7 @@ class Settings:
     poll_seconds: float = 3.0
     """How often the head of a running pipeline is asked, at least; polls_per_second bounds all."""
     polls_per_second: float = 30.0
-    prompt_seconds: float = 3.0
+    prompt_seconds: float = 1.0
     """How often ConfigMaps that prompts stand in are read, at most; prompt_reads_per_second bounds
     all. To watch them would be to keep all ConfigMaps of the cluster for the sake of a few."""
     prompt_reads_per_second: float = 20.0

@@ -163,3 +163,8 @@ class Store:
         self.plans = Shelf(plan_seen, labelled)
         self.pods = Shelf(Pod.from_object, labelled)
         self.nodes = Shelf(Node.from_object)
+
+    def plan_of(self, pipeline: Key) -> PlanSeen | None:
+        """Other ConfigMaps may bear the pipeline's label: people label what is theirs."""
+        key = (pipeline[0], names.plan_map(pipeline[1]))
+        return self.plans.get(key) if self.plans.owner_of(key) == pipeline[1] else None

@@ -67,6 +67,8 @@ class ModelCluster:
     """What had an effect beyond the API server: pods made and ended, Plans taken, drains."""
     fewest_serving: dict[str, int] = field(default_factory=dict)
     """By pool, since it was last reset by a scenario."""
+    refuses: str = ""
+    """Why heads take no Plan; empty: they take any newer one."""
     _made: int = 0
 
     def tick(self) -> None:
@@ -257,6 +259,8 @@ class ModelCluster:
                         f"generation {plan['generation']} is not newer than "
                         f"{head.plan['generation']}",
                     )
+                if self.refuses:
+                    raise ModelRefusal(422, self.refuses)
                 head.plan = plan
                 self.done[f"plan {plan['generation']} taken"] += 1
                 return {}

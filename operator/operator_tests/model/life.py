@@ -127,7 +127,13 @@ class _ModelHeadClient(HeadClient):
         self._gate = gate
 
     async def _ask(
-        self, method: str, pod: Pod, path: str, token: str, body: str | None = None
+        self,
+        method: str,
+        pod: Pod,
+        path: str,
+        token: str,
+        body: str | None = None,
+        timeout: object = None,
     ) -> dict[str, object]:
         def effect() -> Object:
             try:

@@ -61,7 +61,7 @@ class Decision:
     remove: RayCluster | None = None
     delete_pods: tuple[Pod, ...] = ()
     hand_plan: str = ""
-    """The Plan's JSON for the running head."""
+    """The Plan's JSON for the running head, once the ConfigMap has it."""
     drain: bool = False
     """Whether the head is to be told to issue nothing more."""
     plan_generation: int = 0
@@ -206,12 +206,7 @@ class _Run:
         views, memories = self._views(head, way)
         drains_for = self._drains_for(head, way)
         writes = self._writes(views, way, head) if drains_for is None else {}
-        hand = (
-            way.wish == "run"
-            and head is not None
-            and head.plan_generation < plan.generation
-            and not self.made.changed
-        )
+        hand = way.wish == "run" and head is not None and head.plan_generation < plan.generation
         again_in = way.remove_in if drains_for is None else min(drains_for, 1.0)
         phase, state = self._state(views, way, head, drains_for is not None)
         if way.wish == "run" and self._resumes(head):
