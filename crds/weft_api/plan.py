@@ -14,7 +14,7 @@ from weft_api.base import Model
 from weft_api.engine import ApiKeyRef, Engine
 from weft_api.errors import ManifestErrors
 from weft_api.flow import Step
-from weft_api.governance import GovernanceRule
+from weft_api.governance import SOURCE, GovernanceRule
 from weft_api.limits import BudgetSpec, StopOnSpec
 from weft_api.lineage import OpenLineageSpec
 from weft_api.pipeline import DeliverySpec, PromptSpec, SyntheticPipeline, Tool
@@ -128,6 +128,10 @@ class Plan(Model):
             if pool.name == name:
                 return pool
         raise KeyError(name)
+
+    def source_rules(self) -> list[GovernanceRule]:
+        """The rules that rows of the source are held against before an agent gets them."""
+        return [rule for rule in self.governance if rule.holds_for(SOURCE)]
 
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True)

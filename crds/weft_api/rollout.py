@@ -10,12 +10,12 @@ from weft_api.base import Model
 
 
 class RolloutSpec(Model):
-    """How a new version goes out. Rows that start after a change always run by the new version."""
+    """How a new version goes out. Rows that no agent has begun always run by the newest."""
 
     rows_in_progress: Literal["Keep", "Adopt"] = Field(
         default="Keep",
-        description="Rows on their way: Keep their version to their end, so that each row is made "
-        "by one; or Adopt the new one at their next hop.",
+        description="Rows that an agent has begun: Keep their version to their end, so that each "
+        "row is made by one; or Adopt the new one at their next hop.",
         examples=["Keep"],
     )
 

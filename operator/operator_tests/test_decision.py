@@ -8,7 +8,8 @@ from typing import Any
 from operator_tests.samples import DEFAULTS, World, gpu_node, pool, writes
 from weft_operator.decide.decision import decide, missing_pipeline
 from weft_operator.facts import Companions
-from weft_operator.jsontypes import Object
+from weft_operator.jsontypes import Object, digest
+from weft_operator.names import SPEC_DIGEST
 
 
 def condition(status: Object | None, kind: str) -> Object:
@@ -72,6 +73,15 @@ def test_a_new_release_of_the_operator_changes_no_cluster_that_runs() -> None:
     world.defaults = dataclasses.replace(
         DEFAULTS, image="weft.dev/agents:2", image_pull_policy="Always"
     )
+    assert writes(world.decide()) == {}
+
+
+def test_a_new_release_that_starts_rays_head_differently_leaves_a_head_that_runs_alone() -> None:
+    world = running()
+    assert world.cluster is not None
+    former = {"include-dashboard": "false", "num-cpus": "0"}
+    world.cluster["spec"]["headGroupSpec"]["rayStartParams"] = former
+    world.cluster["metadata"]["annotations"][SPEC_DIGEST] = digest(world.cluster["spec"])
     assert writes(world.decide()) == {}
 
 

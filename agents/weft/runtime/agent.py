@@ -184,10 +184,19 @@ class AgentProcess(Process):
         hops = self._hops
         assert hops is not None
         if message.plan < self._generation:
-            if not self.plan.rollout.adopts and (older := await self._by(message.plan)):
+            begun = message.hop > 0 or not self._may_begin_anew(message)
+            if begun and not self.plan.rollout.adopts and (older := await self._by(message.plan)):
                 return older
             message.plan = self._generation
         return hops
+
+    def _may_begin_anew(self, message: Message) -> bool:
+        """Whether a row that no agent has had yet begins by the newest plan, not by the one that it
+        was issued by: behind a full inbox a new version would else take effect long after.
+
+        Not where other rules hold at the source: by those it has not been checked."""
+        issued = self.generations.get(message.plan) if self.generations else None
+        return issued is not None and issued.source_rules() == self.plan.source_rules()
 
     async def _by(self, generation: int) -> Hops | None:
         """By an older plan; None where that is no longer known."""

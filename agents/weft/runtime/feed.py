@@ -42,6 +42,7 @@ class Feed:
         injected: InjectedRows,
     ) -> None:
         self._plan = plan
+        self._gate = source_gate_of(plan)
         self._options = storage_options
         self._done = done
         self._node = node
@@ -53,7 +54,6 @@ class Feed:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._priority: Priority | None = None
         self._deadline: Deadline | None = None
-        self._gate: SourceGate | None = None
         self.update(plan)
         self.read = 0
         """Rows of the source seen so far, done ones included."""
@@ -63,10 +63,11 @@ class Feed:
 
     def update(self, plan: Plan) -> None:
         """Issue by this plan from now on. Its source is the same."""
+        if plan.source_rules() != self._plan.source_rules():
+            self._gate = source_gate_of(plan)
         self._plan = plan
         self._priority = Priority(plan.flow.priority) if plan.flow.priority else None
         self._deadline = Deadline(plan.flow.deadline) if plan.flow.deadline else None
-        self._gate = source_gate_of(plan)
         self._room.set()
 
     @property
@@ -87,7 +88,7 @@ class Feed:
         source = self._plan.source
         rows = islice(read(source, self._options), source.limit)
         while True:
-            chunk = await loop.run_in_executor(self._thread, self._take, rows)
+            gate, chunk = await loop.run_in_executor(self._thread, self._take, rows)
             if not chunk:
                 break
             for row, admitted in chunk:
@@ -99,6 +100,8 @@ class Feed:
                 while self.suspended or not self._may_begin(row.ordinal):
                     await self._wait()
                     await self._begin_injected()  # They go before the source's.
+                if self._gate is not gate:  # Other rules hold than when the row was read.
+                    admitted = await loop.run_in_executor(self._thread, _admit, self._gate, row)
                 self._issue(row, admitted)
             self._on_issue()
             await asyncio.sleep(0)
@@ -112,11 +115,14 @@ class Feed:
         loop = asyncio.get_running_loop()
         while self._batches < self._injected.batches:
             read = partial(self._read_injected, self._batches + 1)
-            for row, admitted, priority in await loop.run_in_executor(self._thread, read):
+            gate, batch = await loop.run_in_executor(self._thread, read)
+            for row, admitted, priority in batch:
                 if row.ordinal in self._done:
                     continue
                 while self.suspended or not self._may_begin(row.ordinal):
                     await self._wait()
+                if self._gate is not gate:
+                    admitted = await loop.run_in_executor(self._thread, _admit, self._gate, row)
                 self._issue(row, admitted, priority)
             self._batches += 1
 
@@ -134,21 +140,23 @@ class Feed:
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _take(self, rows: Iterator[SourceRow]) -> list[tuple[SourceRow, Admitted | None]]:
-        """The next rows, held against the rules where there are any. In the source's thread."""
+    def _take(
+        self, rows: Iterator[SourceRow]
+    ) -> tuple[SourceGate | None, list[tuple[SourceRow, Admitted | None]]]:
+        """The next rows, held against the rules where there are any, and those rules. In the
+        source's thread."""
         gate, done = self._gate, self._done
-        return [
-            (row, gate.admit(row) if gate is not None and row.ordinal not in done else None)
-            for row in islice(rows, CHUNK)
+        return gate, [
+            (row, None if row.ordinal in done else _admit(gate, row)) for row in islice(rows, CHUNK)
         ]
 
-    def _read_injected(self, number: int) -> list[tuple[SourceRow, Admitted | None, int | None]]:
+    def _read_injected(
+        self, number: int
+    ) -> tuple[SourceGate | None, list[tuple[SourceRow, Admitted | None, int | None]]]:
         """A batch of injected rows, held against the rules like the source's. In the thread."""
         gate = self._gate
-        return [
-            (row, None if gate is None else gate.admit(row), priority)
-            for row, priority in self._injected.batch(number)
-        ]
+        batch = self._injected.batch(number)
+        return gate, [(row, _admit(gate, row), priority) for row, priority in batch]
 
     def _issue(
         self, source_row: SourceRow, admitted: Admitted | None, given: int | None = None
@@ -176,3 +184,7 @@ class Feed:
             self._node.bury(source_row.ordinal, body, error, now)
         else:
             self._node.issue(source_row.ordinal, body, now, priority=priority, deadline=deadline)
+
+
+def _admit(gate: SourceGate | None, row: SourceRow) -> Admitted | None:
+    return None if gate is None else gate.admit(row)

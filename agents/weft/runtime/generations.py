@@ -34,6 +34,10 @@ class Generations:
         numbers = sorted(number for number in self._plans if number in wanted)[-MOST:]
         self._plans = {number: self._plans[number] for number in numbers}
 
+    def drop_before(self, generation: int) -> None:
+        """Forget those that are older, but never the newest."""
+        self.keep(number for number in self._plans if number >= generation)
+
     def all(self) -> list[Plan]:
         """The newest first."""
         return [self._plans[number] for number in sorted(self._plans, reverse=True)]

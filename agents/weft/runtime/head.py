@@ -47,8 +47,9 @@ TICK = 0.1
 STOP_AFTER = 0.3
 """Seconds that the members have to hear of the end before the head's connections close."""
 
-OFFER_TIMEOUT = 5.0
-"""Seconds that the members have to say whether they could run by a new plan."""
+OFFER_TIMEOUT = 2.0
+"""Seconds that the members have to say whether they could run by a new plan. One that has just died
+or hangs must not hold a change up for long; and who would refuse it says so later as well."""
 
 _T = TypeVar("_T")
 
@@ -177,6 +178,7 @@ class HeadProcess:
                 raise PlanRefused(f"the plan cannot be kept: {error}") from None
             self.plan = plan
             self._adopt(plan)
+            log.info("plan generation %d is out", plan.generation)
 
     def _check_successor(self, plan: Plan) -> None:
         """Raises `PlanRefused` for a plan that this one cannot turn into while it runs."""
@@ -210,9 +212,11 @@ class HeadProcess:
             node.entry = plan.flow.entry
             node.max_rows = plan.delivery.in_flight_rows
             node.max_bytes = plan.delivery.in_flight_bytes
-            used = {outstanding.plan for outstanding in node.outstanding.values()}
-            if 0 not in used:  # Of rows that an earlier head issued it is not known.
-                self._generations.keep(used)
+            oldest = min((o.plan for o in node.outstanding.values()), default=plan.generation)
+            if oldest:  # Of rows that an earlier head issued it is not known.
+                # All since then: a row begins by the newest that its first agent has, not by the
+                # one that it was issued by.
+                self._generations.drop_before(oldest)
         if feed is not None:
             feed.update(plan)
             if self._stop is not None and self._stop.phase == "Stopped" and self._may_go_on():

@@ -21,7 +21,8 @@ from weft.transport.wire import Connection
 log = logging.getLogger(__name__)
 
 DIAL_TIMEOUT = 5.0
-RETRY_AFTER = (0.1, 2.0)
+RETRY_AFTER = (0.1, 1.0)
+"""Seconds between two tries to reach the head: at first, and at most."""
 SEAT_RETRY = 0.5
 """Seconds until a refused join is tried again (a writer whose predecessor's lease still runs)."""
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ray
@@ -23,6 +24,7 @@ container that ends for it is held back longer each time."""
 UP = Path("/tmp/ray/ray_current_cluster")
 """`ray start` writes this file when its processes are up. An attempt to join before that blocks
 for minutes when they do not come up."""
+GCS_PORT = 6379
 END_TIMEOUT = 10.0
 
 log = logging.getLogger("weft.pod")
@@ -32,8 +34,13 @@ class PodError(Exception):
     """This pod cannot serve. One line."""
 
 
-async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[bytes]:
-    """Run KubeRay's start line as a child and connect to it. Ends the process when `stopping`."""
+async def start(
+    namespace: str, stopping: asyncio.Event, *, on_gcs: Callable[[], None] | None = None
+) -> subprocess.Popen[bytes]:
+    """Run KubeRay's start line as a child and connect to it. Ends the process when `stopping`.
+
+    `on_gcs` is called when others can join the Ray that is started here (a head's)."""
+    began = time.monotonic()
     command = required("KUBERAY_GEN_RAY_START_CMD")
     if stopping.is_set():
         raise SystemExit(0)
@@ -47,23 +54,38 @@ async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[byt
             if stopping.is_set():
                 process.terminate()
                 raise SystemExit(0)
+            if on_gcs is not None and await _listens(GCS_PORT):
+                log.info("Ray's GCS is up after %.1f s", time.monotonic() - began)
+                on_gcs()
+                on_gcs = None
             await asyncio.sleep(0.2)
         if process.poll() is None:
             break
         log.warning("Ray did not start: attempt %d of %d", attempt, START_ATTEMPTS)
     else:
         raise PodError(f"Ray did not start: exit code {process.returncode}")
+    log.info("Ray is up after %.1f s", time.monotonic() - began)
     try:
         # In a thread: it blocks for seconds, and this pod has to answer over HTTP meanwhile.
         await asyncio.to_thread(_connect, namespace)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PodError(f"this pod's Ray cannot be joined: {one_line(error)}") from None
+    log.info("joined Ray after %.1f s", time.monotonic() - began)
     return process
 
 
 def _connect(namespace: str) -> None:
     # What the actor logs goes to the pod's log by way of the driver.
     ray.init(address="auto", namespace=namespace, log_to_driver=True, configure_logging=False)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _is_up() -> bool:

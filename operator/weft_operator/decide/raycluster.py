@@ -18,8 +18,9 @@ from weft_operator.jsontypes import Object, digest
 from weft_operator.kuberay import OVERWRITE_COMMAND, ClusterSpec, RayCluster, WorkerGroup
 
 # The head hosts the directory and the control API, no agents. Ray's dashboard is a dozen processes
-# with 1 GiB between them, which a new head would have to start before the run goes on.
-_HEAD_START: Final = {"include-dashboard": "false", "num-cpus": "0"}
+# with 1 GiB between them, and its monitor (of an autoscaler that is not used) one more, which a new
+# head would have to start before the run goes on.
+_HEAD_START: Final = {"include-dashboard": "false", "no-monitor": "true", "num-cpus": "0"}
 
 
 def head_revision(pipeline: SyntheticPipeline) -> str:
@@ -65,9 +66,11 @@ def desired_spec(
     there = {} if actual is None else {group.name: group for group in actual.spec.groups}
     wanted = head_revision(pipeline)
 
-    head = None if actual is None or drifted else actual.spec.head_template
+    head, start = None, _HEAD_START
+    if actual is not None and not drifted:
+        head, start = actual.spec.head_template, dict(actual.spec.head_start_params)
     if head is None or _revision_of(head) != wanted:
-        head = pods.head_template(pipeline, defaults, wanted)
+        head, start = pods.head_template(pipeline, defaults, wanted), _HEAD_START
 
     groups = [_writers(pipeline, defaults, wanted, there.get(names.WRITERS), writers, drifted)]
     for name, step in steps.items():
@@ -83,7 +86,7 @@ def desired_spec(
         head_template=head,
         groups=(*kept, *made.values()),
         suspend=suspend,
-        head_start_params=_HEAD_START,
+        head_start_params=start,
         token_secret=names.token_secret(pipeline.metadata.name),
     )
 
