@@ -42,6 +42,12 @@ def _node(args: argparse.Namespace) -> None:
         say(f"{args.node} is Ready")
 
 
+def _kuberay(args: argparse.Namespace) -> None:
+    with local.alone():
+        provider.kuberay_operator(args.action)
+    say("KubeRay is stopped" if args.action == "stop" else "KubeRay is ready")
+
+
 def _gpus(args: argparse.Namespace) -> None:
     provider.give_gpus(node_named(args.node), args.count, args.product, args.memory)
     say(f"{args.node} offers {args.count} GPUs")
@@ -79,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     node.add_argument("action", choices=["stop", "start"])
     node.add_argument("node", choices=[n.name for n in NODES])
     node.add_argument("--keep-pods", action="store_true", help="stop kubelet and runtime only")
+    operator = command("kuberay", _kuberay, "kill KubeRay's operator, or start it again")
+    operator.add_argument("action", choices=["stop", "start"])
     give = command("gpus", _gpus, "let a node have so many pretended GPUs; 0 takes them away")
     give.add_argument("count", type=int)
     give.add_argument("--node", default=next(n.name for n in NODES if n.gpus))

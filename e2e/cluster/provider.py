@@ -91,6 +91,16 @@ def node(action: str, which: Node, *, keep_pods: bool) -> None:
         nodes.wait_ready(which)
 
 
+def kuberay_operator(action: str) -> None:
+    """Kill it, or start it again."""
+    _only_ours("stopping and starting KubeRay")
+    if action == "stop":
+        processes.stop(kuberay.NAME, grace=0)
+    else:
+        kuberay.start(admin_kubeconfig() if _in_docker() else None)
+        kuberay.wait_ready()
+
+
 def give_gpus(which: Node, count: int, product: str, memory: int) -> None:
     _only_ours("pretending GPUs")
     name = kind.NODE_NAMES[which.name] if _in_docker() else which.name

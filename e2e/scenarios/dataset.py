@@ -26,7 +26,8 @@ class Dataset:
             table = DeltaTable(str(uri), storage_options=dict(storage or {}))
         except TableNotFoundError:
             return cls([])
-        columns = ["id", "status", "reason", "provenance", "epoch", "attempts", "messages"]
+        columns = ["row", "id", "status", "reason", "provenance", "epoch", "attempts"]
+        columns += ["messages", "tools", "committed"]
         return cls(table.to_pyarrow_dataset().to_table(columns=columns).to_pylist())
 
     def count(self, status: str) -> int:

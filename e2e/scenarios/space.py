@@ -104,6 +104,15 @@ class Space:
     def ready_pods(self, **labels: str) -> list[Object]:
         return [pod for pod in self.pods(**labels) if is_ready(pod)]
 
+    def untouched(self, name: str) -> tuple[int, dict[str, int]]:
+        """What changes when somebody touches a pipeline's cluster: the RayCluster's generation;
+        uids of its pods, and how often their containers began."""
+        pods = {
+            pod["metadata"]["uid"]: sum(c["restartCount"] for c in _containers(pod))
+            for pod in self.pods(pipeline=name)
+        }
+        return self.kube.get("raycluster", name)["metadata"]["generation"], pods
+
     def dataset(self) -> Dataset:
         return Dataset.read(self.folder / "out")
 
@@ -161,3 +170,8 @@ class Space:
 def is_ready(pod: Object) -> bool:
     conditions: list[dict[str, Any]] = pod["status"].get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _containers(pod: Object) -> list[Object]:
+    statuses: list[Object] = pod["status"].get("containerStatuses") or []
+    return statuses
