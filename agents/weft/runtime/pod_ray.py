@@ -45,6 +45,8 @@ async def start(
     if stopping.is_set():
         raise SystemExit(0)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A pod has one actor; Ray would start a Python process for each of its CPUs beforehand.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     deadline = time.monotonic() + TIMEOUT
     for attempt in range(1, START_ATTEMPTS + 1):
         process = _launch(command)
