@@ -74,7 +74,7 @@ async def _run(rows: int, rules: Sequence[GovernanceRule], share: float) -> floa
     hops = _hops(rules)
     texts = _texts(rows + 1, share)
     await hops.handle(_message(0, texts[0]))
-    await hops.handle(_message(0, f"{_DIRTY} {texts[0]}"))
+    await hops.handle(_message(0, f"{_personal(random.Random(0))} {texts[0]}"))
     began = time.process_time()
     for number, text in enumerate(texts[1:]):
         passed = await hops.handle(_message(number, text))
@@ -100,10 +100,21 @@ def _message(number: int, text: str) -> Message:
     return Message(number, 1, 0, 0, "say", 0, encode_row(Row(str(number), {"text": text})))
 
 
-_DIRTY = (
-    "write to john.doe@example.com or call +1 202-555-0143, card 4111 1111 1111 1111, "
-    "from 10.0.0.1."
-)
+def _personal(chance: random.Random) -> str:
+    """One of each kind, other ones each time."""
+
+    def digits(count: int) -> str:
+        return "".join(chance.choices("0123456789", k=count))
+
+    name, domain = chance.choices(("doe", "ann", "smith", "lee", "khan"), k=2)
+    card = f"4{digits(14)}"
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in card[::2])
+    card += str(-(doubled + sum(map(int, card[1::2]))) % 10)
+    lead = chance.choice(("+1 202", "(312)", "415"))
+    return (
+        f"write to {name}{digits(2)}@{domain}.example.com or call {lead}-555-01{digits(2)}, card "
+        f"{' '.join(card[at : at + 4] for at in range(0, 16, 4))}, from 10.{int(digits(2))}.0.1."
+    )
 
 
 def _texts(count: int, share: float) -> list[str]:
@@ -115,6 +126,6 @@ def _texts(count: int, share: float) -> list[str]:
         parts[5:5] = [str(chance.randrange(2000)), "of", f"{chance.randrange(99)}.50", "EUR."]
         text = " ".join(parts)
         if chance.random() < share:
-            text = f"{text[: CHARS // 2]} {_DIRTY} {text[CHARS // 2 :]}"
+            text = f"{text[: CHARS // 2]} {_personal(chance)} {text[CHARS // 2 :]}"
         made.append(text[:CHARS])
     return made

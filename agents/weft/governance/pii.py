@@ -21,6 +21,9 @@ from weft_api.governance import NEEDS_MODEL, GovernanceRule
 PATTERN_SECONDS = 2.0
 """Longest that one of Presidio's patterns may take over one text; they may backtrack."""
 
+LONG = 16 << 10
+"""Characters, times entities to look for in them, that take about a millisecond."""
+
 _making = threading.Lock()
 """Presidio takes seconds to import; several threads that need it wait for one."""
 
@@ -48,9 +51,10 @@ class PiiRule(TextRule):
             )
 
     def costly(self, text: str) -> bool:
-        return not self._loaded or any(
-            e in sieve.COSTLY and sieve.suspicious(e, text) for e in self._entities
-        )
+        if not self._loaded:
+            return True
+        asked = [entity for entity in self._entities if sieve.suspicious(entity, text)]
+        return len(asked) * len(text) > LONG or any(entity in NEEDS_MODEL for entity in asked)
 
     def load(self) -> None:
         """Import Presidio and the model, which takes seconds; once in a process."""
@@ -74,14 +78,16 @@ class PiiRule(TextRule):
                 artifacts = _model(self._pii.model, self._pii.language).process_text(
                     text, self._pii.language
                 )
-            if entity == "PHONE_NUMBER":
-                results += _near_numbers(recognizer, text)
-            else:
-                results += recognizer.analyze(text, [entity], artifacts)
+            for start, piece in sieve.pieces(entity, text):
+                for result in recognizer.analyze(piece, [entity], artifacts):
+                    result.start += start
+                    result.end += start
+                    results.append(result)
             recognizers.append(recognizer)
         least = self._pii.threshold
-        if any(result.score < least for result in results):
-            results = _with_context(text, results, recognizers, self._pii.language)
+        # A word beside it only ever raises a score: what is above the threshold stays there.
+        if weak := [result for result in results if result.score < least]:
+            results += _with_context(text, weak, recognizers, self._pii.language)
         return [
             Hit(result.start, result.end, result.entity_type)
             for result in results
@@ -100,9 +106,9 @@ def recognizer_of(entity: str, regions: tuple[str, ...], language: str, model: s
         from presidio_analyzer import predefined_recognizers as predefined
 
         if entity == "PHONE_NUMBER":
-            return predefined.PhoneRecognizer(
-                supported_language=language, supported_regions=list(regions)
-            )
+            from weft.governance.telephone import PhoneNumbers
+
+            return PhoneNumbers(supported_language=language, supported_regions=list(regions))
         if entity in NEEDS_MODEL:
             return predefined.SpacyRecognizer(
                 supported_language=language, supported_entities=[entity]
@@ -157,18 +163,6 @@ def _guard(pattern: Any, flags: int) -> None:
 
     pattern.compiled_regex = _Guarded(regex.compile(pattern.regex, flags=flags))
     pattern.compiled_with_flags = flags
-
-
-def _near_numbers(recognizer: Any, text: str) -> list[Any]:
-    """Presidio's telephone numbers, looked for only around digits: it goes over the text once for
-    each country, a millisecond a kB each."""
-    results: list[Any] = []
-    for start, end in sieve.windows(text):
-        for result in recognizer.analyze(text[start:end], ["PHONE_NUMBER"], None):
-            result.start += start
-            result.end += start
-            results.append(result)
-    return results
 
 
 def _with_context(
