@@ -117,7 +117,7 @@ def compare(count: int, seed: int) -> tuple[int, list[str]]:
     for text in texts(count, seed):
         expected = of_presidio(text)
         total += len(expected)
-        if sorted(map(tuple, mine.hits(text))) != expected:
+        if sorted(map(tuple, mine.look(text))) != expected:
             different.append(text)
     return total, different
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from weft.governance.unmasked import unmasked
 from weft_api.governance import GovernanceRule
 
 
@@ -32,9 +33,21 @@ class TextRule(ABC):
         self.name = spec.name
         self.action = spec.action
 
-    @abstractmethod
     def hits(self, text: str) -> Sequence[Hit]:
-        """All places that break the rule; none is empty."""
+        """All places that break the rule, also behind a disguise (`unmasked`); none is empty."""
+        found = self.look(text)
+        disguised = unmasked(text)
+        if disguised is None:
+            return found
+        plain, places = disguised
+        behind = [
+            Hit(places[hit.start][0], places[hit.end - 1][1], hit.kind) for hit in self.look(plain)
+        ]
+        return list(dict.fromkeys([*found, *behind]))
+
+    @abstractmethod
+    def look(self, text: str) -> Sequence[Hit]:
+        """All places of the text, as it stands, that break the rule; none is empty."""
 
     def costly(self, text: str) -> bool:
         """Whether `hits` may take more than about a millisecond for this text."""

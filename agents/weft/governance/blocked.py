@@ -54,7 +54,7 @@ class BlockedRule(TextRule):
             self._function = function
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"rule-{self.name}")
 
-    def hits(self, text: str) -> Sequence[Hit]:
+    def look(self, text: str) -> Sequence[Hit]:
         found = [
             Hit(match.start(), match.end(), kind)
             for kind, pattern in self._patterns

@@ -64,7 +64,7 @@ class PiiRule(TextRule):
             _model(self._pii.model, self._pii.language)
         self._loaded = True
 
-    def hits(self, text: str) -> Sequence[Hit]:
+    def look(self, text: str) -> Sequence[Hit]:
         if not self._loaded:
             self.load()
         results: list[Any] = []

@@ -21,6 +21,9 @@ LEAST_NUMBER = 10_000
 """Smaller numbers are no personal data that any recognizer knows."""
 MAX_DEPTH = 64
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,80}", re.ASCII)
+_PLAIN_KEY = re.compile(r"(?!(?:\D*\d){5})[A-Za-z_][A-Za-z0-9_-]{0,79}", re.ASCII)
+"""A field's name; unlike those of tools and calls it may be a value, such as a card's number."""
+_JSON = re.compile(r'\s*[{\["]')
 
 
 def held(row: Row) -> set[str]:
@@ -100,9 +103,9 @@ class Texts:
         JSON still where something was changed."""
         if not text or text in self._seen:
             return text
-        if text[0] in "{[":
+        if _JSON.match(text):
             try:
-                value = json.loads(text)
+                value = json.loads(text, object_pairs_hook=_each_once)
             except (ValueError, RecursionError):
                 return self._change(text)
             changed = self.value(value)
@@ -119,11 +122,22 @@ class Texts:
             fields[name] = changed
 
     def _key(self, key: Any) -> Any:
-        return self._name(key) if isinstance(key, str) else key
+        if not isinstance(key, str) or _PLAIN_KEY.fullmatch(key):
+            return key
+        return self._change(key)
 
     def _name(self, name: str) -> str:
         """Names and ids are not looked at while they are such: digits in one are no telephone."""
         return name if _PLAIN_NAME.fullmatch(name) else self._change(name)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; where a name comes twice the last would hide the others, and the text is looked at
+    as it stands."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name comes twice")
+    return made
 
 
 def _strings(value: Any, depth: int) -> Iterator[str]:

@@ -200,7 +200,7 @@ class Hops:
             notes,
             [
                 name
-                for name, value in row.data.items()
+                for name, value in (() if ruling is not None and ruling.end else row.data.items())
                 if name not in before or before[name] is not value
             ],
             self.generation,
