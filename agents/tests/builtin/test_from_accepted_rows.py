@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from weft.builtin.near_duplicates import Seen, shingles
+from weft.builtin.likeness import Seen, Signature, shingles, signature
 from weft.data import accepted as accepted_module
 from weft.data.accepted import AcceptedRows
 from weft.data.table import OutputTable
@@ -87,12 +89,38 @@ async def test_after_a_restart_it_knows_what_was_accepted_and_nothing_else(tmp_p
 
 
 def test_the_oldest_are_forgotten_first_and_memory_is_bounded() -> None:
+    def signed(text: str) -> Signature:
+        return signature(shingles(text, 3))
+
     seen = Seen(0.8, capacity=3)
     for number in range(6):
-        assert seen.add(f"r{number}", shingles(f"{number} " * 9 + str(number + 100), 3)) is None
+        assert seen.add(f"r{number}", signed(f"{number} " * 9 + str(number + 100))) is None
     assert len(seen) == 3
-    assert seen.add("again", shingles("0 " * 9 + "100", 3)) is None
-    assert seen.add("late", shingles("5 " * 9 + "105", 3)) == ("r5", 1.0)
+    assert seen.add("again", signed("0 " * 9 + "100")) is None
+    assert seen.add("late", signed("5 " * 9 + "105")) == ("r5", 1.0)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_memory_is_that_of_the_capacity_however_many_rows_come(parts: int) -> None:
+    script = f"""
+import psutil
+from weft.builtin.likeness import Seen, signature
+seen = Seen(0.8, 4000, parts={parts})
+size = lambda: psutil.Process().memory_info().rss
+empty = size()
+for number in range(40_000):
+    seen.add(f"row {{number}}", signature([f"{{number}} {{word}}" for word in range(9)], {parts}))
+    if number == 20_000:
+        full = size()
+print((full - empty) / 4000, (size() - full) / 4000)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+    full, grown = map(float, told.stdout.split())
+    print(f"{parts} parts: {full:,.0f} bytes a row, and {grown:,.0f} after ten times the capacity")
+    assert full < {1: 8 << 10, 4: 4 << 10}[parts]
+    assert grown < 0.25 * full
 
 
 def test_likeness_is_estimated_to_about_a_tenth() -> None:
@@ -103,8 +131,8 @@ def test_likeness_is_estimated_to_about_a_tenth() -> None:
         kept = base[: int(share * 300)] + [f"x{n}" for n in range(300 - int(share * 300))]
         true = len(set(base) & set(kept)) / len(set(base) | set(kept))
         seen = Seen(0.7, 10)
-        seen.add("a", base)
-        found = seen.add("b", kept)
+        seen.add("a", signature(base))
+        found = seen.add("b", signature(kept))
         assert (found is not None) is (true > 0.7), share
         assert found is None or abs(found[1] - true) < 0.15
 

@@ -40,7 +40,7 @@ class AcceptedRows:
     """What an output holds by now. One per agent process; nothing is read until it is asked."""
 
     def __init__(self, uri: str, options: Mapping[str, str]) -> None:
-        self._uri = absolute(uri)
+        self.uri = absolute(uri)
         self._options = dict(options)
         self._kept: list[dict[str, Any]] = []
         self._read_at = float("-inf")
@@ -92,15 +92,15 @@ class AcceptedRows:
     def _batches(
         self, columns: list[str], *, most_files: int | None = None, chance: Random | None = None
     ) -> Iterator[pa.RecordBatch]:
-        options = delta_options(self._uri, self._options)
+        options = delta_options(self.uri, self._options)
         try:
-            table = DeltaTable(self._uri, storage_options=options)
+            table = DeltaTable(self.uri, storage_options=options)
         except TableNotFoundError:
             return
         wanted = [file.path for file in active_files(table) if file.status == "accepted"]
         if most_files is not None and chance is not None and len(wanted) > most_files:
             wanted = chance.sample(wanted, most_files)
-        files = arrow_fs.PyFileSystem(DeltaStorageHandler(self._uri, options))
+        files = arrow_fs.PyFileSystem(DeltaStorageHandler(self.uri, options))
         for path in wanted:
             with files.open_input_file(path) as stream:
                 reader = pq.ParquetFile(stream)
