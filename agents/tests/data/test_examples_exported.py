@@ -86,6 +86,7 @@ def loaded(path: Path) -> Any:
         ("code", 6, True),
         ("preference", 40, False),
         ("rag", 6, True),
+        ("panel", 20, False),
     ],
 )
 async def test_an_example_makes_rows_that_can_be_trained_on(
@@ -107,7 +108,7 @@ async def test_an_example_makes_rows_that_can_be_trained_on(
         assert called == answered
 
 
-@pytest.mark.parametrize("name", ["support", "maths", "code", "rag"])
+@pytest.mark.parametrize("name", ["support", "maths", "code", "rag", "panel"])
 async def test_the_first_row_is_the_one_that_the_page_shows(name: str) -> None:
     first = next(one.row for one in await walked(name) if one.end == "$accept")
     spoken = [
