@@ -398,6 +398,18 @@ async def test_the_fake_endpoint_counts_how_busy_its_slots_were() -> None:
     assert 0.35 < whole["busyShare"] < 0.55
 
 
+@pytest.mark.parametrize("by_turn", [True, False])
+async def test_the_fake_endpoint_by_turn_deals_the_same_to_whoever_asks(by_turn: bool) -> None:
+    async def lengths(first_seed: int) -> list[int]:
+        async with fake(by_turn=by_turn) as (url, _), engine_at(url) as engine:
+            replies = [await engine.chat(ask(seed=first_seed + number)) for number in range(8)]
+            return [reply.completion_tokens for reply in replies]
+
+    pairs = zip(await lengths(0), await lengths(100), strict=True)
+    alike = all(abs(one - other) < 0.25 * other for one, other in pairs)  # Up to whole sentences.
+    assert alike == by_turn
+
+
 async def stats_of(server: TestServer, **query: float) -> dict[str, Any]:
     import aiohttp
 

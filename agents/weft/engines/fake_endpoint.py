@@ -19,6 +19,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import uvloop
@@ -57,6 +58,9 @@ class Options:
     hang_rate: float = 0.0
     schemas: bool = True
     """Without it `response_format: json_schema` is refused with 400, as older servers do."""
+    by_turn: bool = False
+    """Times by the calls' turn, and not by what they ask: the same for systems that ask
+    differently."""
     drop_first: int = 0
     """Close the connection on this many first requests without an answer."""
 
@@ -112,6 +116,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     state.first = state.first or now
     state.last = now
     state.calls += 1
+    turn = state.calls
     if state.calls <= options.drop_first and request.transport is not None:
         request.transport.abort()
         return web.Response()
@@ -141,7 +146,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     state.under_way += 1
     state.most_under_way = max(state.most_under_way, state.under_way)
     try:
-        result = await state.simulator.chat(asked)
+        result = await state.simulator.chat(asked, deviate=_deviate(options, turn))
     except EngineError as error:
         state.failed += 1
         return _error(500, "server_error", str(error))
@@ -174,6 +179,11 @@ async def _chat(request: web.Request) -> web.StreamResponse:
             },
         }
     )
+
+
+def _deviate(options: Options, turn: int) -> float | None:
+    """Of the call that came as number `turn`; None where it follows from what is asked."""
+    return Random(f"{options.seed} {turn}").gauss(0.0, 1.0) if options.by_turn else None
 
 
 def _full(state: _State, now: float) -> float:
@@ -306,8 +316,8 @@ def main(arguments: list[str]) -> None:
         value = default.default
         kind = int if "int" in str(default.type) else float if "float" in str(default.type) else str
         flag = "--" + name.replace("_", "-")
-        if value is True:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=True)
+        if isinstance(value, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=value)
         else:
             parser.add_argument(flag, type=kind, default=value, help=f"default: {value}")
     given = vars(parser.parse_args(arguments))

@@ -72,12 +72,15 @@ class Simulator(Engine):
         """Slot-seconds spent so far, calls under way included; see `Slots.busy_seconds`."""
         return self._slots.busy_seconds
 
-    async def chat(self, request: ChatRequest) -> ChatResult:
+    async def chat(self, request: ChatRequest, *, deviate: float | None = None) -> ChatResult:
+        """`deviate`: standard normal, of length and time, where it is not to follow from what is
+        asked."""
         asked = {name: getattr(request, name) for name in _ASKED}
         digest = blake2b(_encoder.encode(asked), digest_size=8, key=self._key).digest()
         chance = Random(int.from_bytes(digest, "big"))
         # One deviate drives length and time: long replies take long.
-        deviate = chance.gauss(0.0, 1.0)
+        drawn = chance.gauss(0.0, 1.0)
+        deviate = drawn if deviate is None else deviate
         fault = self._fault(digest) if self._faulty else ""
         if self._latency <= 0 and fault != "hang":
             self._raise(fault)
