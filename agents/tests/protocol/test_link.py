@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.protocol.link import RESEND_AFTER, Link
-from weft.protocol.message import Frame, Message, SegmentItem, decode_frame, encode_frame
+from weft.protocol.message import ACCEPT, Frame, Message, SegmentItem, decode_frame, encode_frame
 
 
 def message(ref: int, size: int = 1) -> Message:
@@ -49,6 +49,45 @@ def test_a_frame_is_kept_until_it_is_acknowledged() -> None:
     assert a.unacknowledged() == 1
     a.receive(Frame(ack=frame.seq))
     assert a.unacknowledged() == 0
+
+
+def test_what_nobody_waits_for_waits_while_company_may_come() -> None:
+    a, _ = pair()
+    a.send(Message(1, 1, 0, 0, ACCEPT, 1, b""))
+    a.send_segment(SegmentItem(1, 1, b""))
+    a.settle(7)
+    assert a.next_frame(3, 0.0) is None
+    assert not a.tick(Link.PATIENCE / 2)
+    assert a.tick(Link.PATIENCE)
+    frame = a.next_frame(3, Link.PATIENCE)
+    assert frame is not None
+    assert (len(frame.messages), len(frame.segments), frame.settled) == (1, 1, [7])
+
+
+def test_enough_company_is_waited_for_no_longer() -> None:
+    a, _ = pair()
+    for ref in range(Link.COMPANY):
+        assert a.next_frame(3, 0.0) is None
+        a.send_segment(SegmentItem(ref, ref, b""))
+    frame = a.next_frame(3, 0.0)
+    assert frame is not None
+    assert len(frame.segments) == Link.COMPANY
+
+
+def test_where_no_company_can_come_the_end_of_a_row_goes_at_once() -> None:
+    a, _ = pair()
+    a.send(Message(1, 1, 0, 0, ACCEPT, 1, b""))
+    assert a.next_frame(0, 0.0) is not None
+
+
+def test_a_row_goes_to_the_next_agent_at_once_and_takes_along_what_waits() -> None:
+    a, _ = pair()
+    a.settle(7)
+    assert a.next_frame(3, 0.0) is None
+    a.send(message(1))
+    frame = a.next_frame(3, 0.0)
+    assert frame is not None
+    assert (len(frame.messages), frame.settled) == (1, [7])
 
 
 def test_a_second_copy_brings_nothing_new_and_is_acknowledged_at_once() -> None:

@@ -4,10 +4,15 @@ Frames are numbered per direction and kept until acknowledged; the receiver take
 order. Lost, doubled or reordered frames and broken connections therefore never show above this
 file.
 
-Messages, segments, ends of rows and the census go out at once. (A message whose segment stayed
-behind with a process that dies would wait for it in vain.) Settlements and acknowledgements, which
-nobody waits for, wait for company or for a moment: each frame costs both ends a system call, which,
-where hops are few, would be most of what a hop costs.
+Messages to agents, the writers' word on rows and the census go out at once. What nobody waits for
+waits for company or for a moment: acknowledgements, settlements, and, while there is work that may
+bring company, segments and rows on their way to the writer, where they wait for the commit anyhow.
+Each frame costs both ends a system call and a waking, which, where hops are few, would be most of
+what a hop costs.
+
+Hazard: a row may so be further on than its last segment. If that is lost with its maker, the row
+waits at the writer in vain; but until the writer has the segment, the hop before keeps its copy,
+and sends it again.
 
 The session ends only with one of its two processes.
 """
@@ -17,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Set
 
-from weft.protocol.message import Control, Done, Frame, Message, SegmentItem
+from weft.protocol.message import ENDS, Control, Done, Frame, Message, SegmentItem
 
 RESEND_AFTER = 2.0
 """Seconds without an acknowledgement after which frames go out again (TCP loses none; a new
@@ -36,7 +41,7 @@ class Link:
     COMPANY = 16
     """Waiting items, or messages in the frames to be acknowledged, that are worth a frame."""
     PATIENCE = 0.05
-    """Seconds that they wait for more at the most."""
+    """Seconds that they wait for more; the next tick then sends them."""
 
     __slots__ = (
         "_control",
@@ -136,7 +141,7 @@ class Link:
             return None
         if self._resend:
             frame = self._resend.popleft()
-        elif self._has_urgent() or self._lazy_is_due(now):
+        elif self._has_urgent(load) or self._lazy_is_due(now):
             frame = self._close_frame() if self._may_send() else Frame()
         else:
             return None
@@ -180,16 +185,23 @@ class Link:
     def _may_send(self) -> bool:
         return len(self._unacked) < self.WINDOW and self.queued() > 0
 
-    def _has_urgent(self) -> bool:
-        return self._owed >= self.COMPANY or (
-            len(self._unacked) < self.WINDOW
-            and bool(self._messages or self._segments or self._done or self._control)
-        )
+    def _has_urgent(self, load: int) -> bool:
+        if self._owed >= self.COMPANY:
+            return True
+        if len(self._unacked) >= self.WINDOW:
+            return False
+        if self._done or self._control:
+            return True
+        messages = self._messages
+        if load:
+            # To one peer go either ends of rows only, or none.
+            return bool(messages) and messages[0].to not in ENDS
+        return bool(messages or self._segments)  # No company will come.
 
     def _lazy_is_due(self, now: float) -> bool:
         waiting = self._owed
         if len(self._unacked) < self.WINDOW:
-            waiting += len(self._settled)
+            waiting += len(self._settled) + len(self._segments) + len(self._messages)
         if not waiting:
             return False
         if self._lazy_since is None:

@@ -23,8 +23,9 @@ from weft.transport.wire import Connection, FrameReader
 DIAL_TIMEOUT = 5.0
 REDIAL_AFTER = (0.05, 2.0)
 """Seconds before the first and, at the most, before later attempts."""
-TICK = 0.05
-"""Seconds between two ticks of the node: what waits for company waits no longer."""
+TICK = 0.1
+"""Seconds between two ticks of the node. What waits for company (`Link.PATIENCE`) goes with the
+next one, to all peers in one waking, which is most of what a frame costs where hops are few."""
 
 log = logging.getLogger(__name__)
 
