@@ -154,6 +154,7 @@ def _weft(served: Endpoint, rows: int, on: Progress) -> bare.Spent:
             ],
             pools=dict.fromkeys(STEPS, pool),
             source={"dataset": {"uri": str(source), "format": "jsonl"}},
+            commit_interval="5s",  # As in a manifest that does not say.
         )
         status, window = run_plan(
             plan,

@@ -210,7 +210,7 @@ class AgentProcess(Process):
                     log.exception("plan generation %d cannot be used any more", generation)
             return hops
 
-    def hurry(self) -> None:
+    def hurry(self, now: bool) -> None:
         """Agents batch by themselves; nothing to do."""
 
     def stats(self) -> Stats:

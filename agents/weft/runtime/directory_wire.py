@@ -55,7 +55,10 @@ class ViewUpdate(msgspec.Struct, array_like=True, tag="view"):
 
 
 class Hurry(msgspec.Struct, array_like=True, tag="hurry"):
-    """The source is exhausted: writers commit what they have without waiting for company."""
+    """The source is exhausted: writers wait for less company before they commit."""
+
+    now: bool = False
+    """All rows under way have arrived at the writers: no company will come."""
 
 
 class Stop(msgspec.Struct, array_like=True, tag="stop"):

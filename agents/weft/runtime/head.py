@@ -102,6 +102,8 @@ class HeadProcess:
         self._feed: Feed | None = None
         self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
+        self._all_ended = asyncio.Event()
+        self._all_arrived = False
         self._accounts = accounts_of(plan.output.uri, from_environment())
         self._lineage = Lineage(from_environment())
         injected = InjectedRows(plan.output.uri, plan.source, from_environment())
@@ -155,6 +157,7 @@ class HeadProcess:
     def stop(self) -> None:
         """End at once. What is on its way is issued again by the next run."""
         self._stopping.set()
+        self._all_ended.set()
 
     async def update(self, plan: Plan) -> None:
         """Hand a newer plan to everyone, once it is kept where the next head finds it.
@@ -352,9 +355,10 @@ class HeadProcess:
                 return
             try:
                 async with asyncio.timeout(TICK):
-                    await self._stopping.wait()
+                    await self._all_ended.wait()
             except TimeoutError:
                 continue
+            self._all_ended.clear()
         if not self._rolls:  # On a cluster another head goes on at once.
             self._end_as(limits.Stop("Stopped", limits.INTERRUPTED, ""))
 
@@ -378,8 +382,21 @@ class HeadProcess:
         ended, node.ended = node.ended, []
         for done in ended:
             self._done.add(done.row, done.status)
-        if self._feed is not None and node.room():
-            self._feed.room()
+        if ended and not node.outstanding:
+            self._all_ended.set()
+        if self._feed is not None:
+            if node.room():
+                self._feed.room()
+            self._hurry_last(node, self._feed)
+
+    def _hurry_last(self, node: SourceNode, feed: Feed) -> None:
+        """Have the writers commit at once when they have all that is under way, and no more is to
+        come."""
+        over = (feed.exhausted or feed.suspended) and not self._injection.busy
+        arrived = over and 0 < len(node.outstanding) == len(node.arrived)
+        if arrived and not self._all_arrived and self._registry is not None:
+            self._registry.hurry(now=True)
+        self._all_arrived = arrived
 
     def _flush(self) -> None:
         if self._mesh is not None:

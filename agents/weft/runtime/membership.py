@@ -42,7 +42,7 @@ class Membership:
         on_offer: Callable[[str], tuple[int, str]],
         on_view: Callable[[View], None],
         on_dead: Callable[[], None],
-        on_hurry: Callable[[], None] = lambda: None,
+        on_hurry: Callable[[bool], None] = lambda now: None,
         on_stop: Callable[[], None] = lambda: None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -150,7 +150,7 @@ class Membership:
                 self.view = said.view
                 self._on_view(said.view)
         elif isinstance(said, wire.Hurry):
-            self._on_hurry()
+            self._on_hurry(said.now)
         else:
             self._on_stop()
 

@@ -280,8 +280,8 @@ class Process(ABC):
         """Let go of what was made for generations that are no longer known."""
 
     @abstractmethod
-    def hurry(self) -> None:
-        """The source is exhausted."""
+    def hurry(self, now: bool) -> None:
+        """The source is exhausted. `now`: and all rows under way have arrived at the writers."""
 
 
 def resident_bytes() -> int:

@@ -181,10 +181,10 @@ class Registry:
         self._plans, self._kept = list(plans), kept
         self._send_all(wire.PlanUpdate(plans[0], kept))
 
-    def hurry(self) -> None:
-        if not self._hurry:
+    def hurry(self, *, now: bool = False) -> None:
+        if now or not self._hurry:
             self._hurry = True
-            self._send_all(wire.Hurry())
+            self._send_all(wire.Hurry(now))
 
     def stop(self) -> None:
         self._stop = True

@@ -26,8 +26,9 @@ from weft_api.plan import Plan
 
 RETRY_AFTER = 1.0
 """Seconds between a failed commit and the next try; the store's own patience comes on top."""
-HURRY = 0.2
-"""Seconds that a finished row waits for company once the source is exhausted."""
+HURRY = 1.0
+"""Seconds that a finished row waits for company at the most once the source is exhausted; the last
+ones do not wait."""
 
 _T = TypeVar("_T")
 
@@ -45,6 +46,8 @@ class WriterProcess(Process):
         self._commits: set[asyncio.Task[None]] = set()
         self._counts = Stats()
         self._hurried = False
+        self._last = False
+        """What is here is all that will come."""
 
     async def prepare(self, plan: Plan) -> None:
         self._table = await self._call(
@@ -72,7 +75,7 @@ class WriterProcess(Process):
             partitions=table.partitions,
             owned=member.partitions,
             committed=committed,
-            interval=HURRY if self._hurried else self.plan.output.commit_interval,
+            interval=self._interval(self.plan),
         )
         log.info("%s commits partitions %s", self.place.name, list(member.partitions))
         return node
@@ -93,20 +96,27 @@ class WriterProcess(Process):
         self._thread.shutdown()
 
     async def update(self, plan: Plan) -> None:
-        if self._node is not None and not self._hurried:
-            self._node.interval = plan.output.commit_interval
-
-    def hurry(self) -> None:
-        self._hurried = True
         if self._node is not None:
-            self._node.interval = min(HURRY, self._node.interval)
+            self._node.interval = self._interval(plan)
+
+    def _interval(self, plan: Plan) -> float:
+        interval = plan.output.commit_interval
+        return min(HURRY, interval) if self._hurried else interval
+
+    def hurry(self, now: bool) -> None:
+        self._hurried = True
+        self._last = now
+        if self._node is not None:
+            self._node.interval = self._interval(self.plan)
+        self.wake()
 
     def wake(self) -> None:
         node = self._node
         if node is None:
             return
         now = time.monotonic()
-        for partition in node.due(now, flush=self._draining):
+        self._last = self._last and not node.idle()
+        for partition in node.due(now, flush=self._draining or self._last):
             task = asyncio.create_task(self._commit(node, node.take_batch(partition)))
             self._commits.add(task)
             task.add_done_callback(self._commits.discard)
@@ -149,6 +159,7 @@ class WriterProcess(Process):
         if self._mesh is not None:
             self._mesh.flush()
         self._membership.beat_now()
+        self.wake()
 
     async def _fetch_parts(self, node: WriterNode, batch: Batch) -> None:
         """Get the bodies that did not travel with their messages; rows whose body is lost go."""
