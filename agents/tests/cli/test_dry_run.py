@@ -55,6 +55,18 @@ def test_a_wider_sample_has_a_wider_spread_and_equal_rows_have_none(plan: Plan) 
     assert spread.low < spread.value == fmean(20 * n for n in range(1, 21)) < spread.high
 
 
+def test_a_sample_of_which_all_are_accepted_does_not_promise_that_all_rows_are(plan: Plan) -> None:
+    found = estimate(plan, [row(1.0)] * 20, 10).accepted
+    # What accepts 92 % of its rows accepts all of a sample of 20 one time in five.
+    assert (found.value, found.high) == (1.0, pytest.approx(1.0))
+    assert found.low == pytest.approx(0.924, abs=0.001)
+    half = estimate(plan, [row(1.0), row(1.0, end="$reject")] * 50, 10).accepted
+    assert (half.low, half.high) == (
+        pytest.approx(0.436, abs=0.001),
+        pytest.approx(0.564, abs=0.001),
+    )
+
+
 def test_a_target_takes_as_many_rows_as_the_acceptance_says(plan: Plan) -> None:
     output = plan.output.model_copy(update={"target_rows": 300})
     targeted = plan.model_copy(update={"output": output})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean
 
 from weft.runtime.limits import cost_of
@@ -14,6 +15,9 @@ from weft_api.plan import Plan, PoolPlan
 RESAMPLES = 400
 """Draws with replacement from the sample (a bootstrap): the spread is between the 10th and the 90th
 percentile of what they give."""
+
+Z = 1.2816
+"""Of a normal distribution, 80 % lie so many standard deviations around its mean."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def estimate(plan: Plan, sample: Sequence[Sampled], rows: int | None) -> Estimat
         len(sample),
         count,
         of(lambda some: _speed(plan, some)[0]),
-        of(_share),
+        _share_within(sample),
         of(lambda some: fmean(sum(map(sum, row.tokens.values())) for row in some)),
         for_all(lambda some: _cost(plan, some)) if priced else None,
         for_all(lambda some: 1 / _speed(plan, some)[0]),
@@ -97,6 +101,15 @@ def estimate(plan: Plan, sample: Sequence[Sampled], rows: int | None) -> Estimat
 
 def _share(sample: Sequence[Sampled]) -> float:
     return sum(row.end == "$accept" for row in sample) / len(sample)
+
+
+def _share_within(sample: Sequence[Sampled]) -> Range:
+    """By Wilson's interval: a bootstrap of a sample in which all are accepted would say that all
+    always are."""
+    n, share = len(sample), _share(sample)
+    middle = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    spread = Z / (1 + Z * Z / n) * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    return Range(share, max(0.0, middle - spread), min(1.0, middle + spread))
 
 
 def _cost(plan: Plan, sample: Sequence[Sampled]) -> float:
