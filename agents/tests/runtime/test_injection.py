@@ -132,6 +132,27 @@ async def test_urgent_rows_overtake_under_load(tmp_path: Path, plan: Plan) -> No
     assert waited["urgent"][49] < waited["plain"][25]
 
 
+async def test_the_deadline_of_rows_that_are_handed_in_counts_from_then(
+    tmp_path: Path, plan: Plan
+) -> None:
+    flow = plan.flow.model_copy(update={"deadline": "duration('1h')"})
+    plan = plan.model_copy(update={"flow": flow})
+
+    async def hand_in(head: HeadProcess) -> None:
+        await _running(head)
+        await head.inject(_lines(["soon"]), None, 30.0)
+        await head.inject(_lines(["by-the-pipeline"]), None)
+
+    before = time.time()
+    await _to_its_end(plan, meanwhile=hand_in)
+    after = time.time()
+    rows = DeltaTable(tmp_path / "out").to_pandas().set_index("id")
+    due = {name: at["at"].timestamp() for name, at in rows["deadline"].items()}
+    assert before + 30 <= due["soon"] <= after + 30
+    assert before + 3600 <= due["by-the-pipeline"] <= after + 3600
+    assert all(at["met"] for at in rows["deadline"])
+
+
 class Slow(Agent):
     async def handle(self, row: Row, ctx: Context) -> None:
         await asyncio.sleep(0.01)
@@ -189,12 +210,18 @@ async def test_the_command_hands_rows_to_a_run_and_names_the_lines_that_are_refu
             (file,) = (tmp_path / "weft").iterdir()
             assert file.stat().st_mode & 0o777 == 0o600
             with pytest.raises(Refused) as caught:
-                await asyncio.to_thread(inject, (str(more),), None, None, 3)
+                await asyncio.to_thread(inject, (str(more),), None, None, 3, "45s")
         assert caught.value.lines == [f"{more}:6: no JSON object; write one object a line"]
         told = capsys.readouterr().out.splitlines()
         assert told[0] == "3 rows are kept and will be made by open"
         assert told[1] == "known already, so not taken again: 1 (s1)"
         assert head.status().rows.total == 23
+        run = RunFile("open", "out", address, "secret", os.getpid())
+        with announced(run), pytest.raises(Refused) as caught:
+            await asyncio.to_thread(inject, (str(more),), None, None, 3, "soon")
+        assert caught.value.lines == [
+            "deadline: 'soon' is no duration; write one such as 500ms, 5s or 1h30m"
+        ]
     finally:
         await runner.cleanup()
         head.stop()
@@ -221,8 +248,8 @@ class _Asked:
     async def drain(self) -> None:
         self._head.drain()
 
-    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
+    async def inject(self, rows: bytes, priority: int | None, within: float | None) -> bytes | str:
         try:
-            return msgspec.json.encode(await self._head.inject(rows, priority))
+            return msgspec.json.encode(await self._head.inject(rows, priority, within))
         except BadRows as error:
             return str(error)

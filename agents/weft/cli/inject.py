@@ -21,8 +21,17 @@ from weft.cli.options import pipeline_name
     metavar="N",
     help="Higher goes first. Default: by source.priority.",
 )
+@click.option(
+    "--deadline",
+    metavar="TIME",
+    help="Within which they are to be made, such as 30s. Default: by source.deadline.",
+)
 def command(
-    files: tuple[str, ...], pipeline: str | None, output: str | None, priority: int | None
+    files: tuple[str, ...],
+    pipeline: str | None,
+    output: str | None,
+    priority: int | None,
+    deadline: str | None,
 ) -> int:
     """Hand rows to the pipeline that runs on this machine, besides those of its source.
 
@@ -31,10 +40,10 @@ def command(
     on it is made, once, whatever dies. A row whose id was there before is not taken again.
 
     \b
-    weft inject more.jsonl --priority 10
+    weft inject more.jsonl --priority 10 --deadline 30s
 
     Exit code: 0 when every row is kept, 1 when the run does not answer, 2 when rows were refused.
     """
     from weft.cli.injecting import inject
 
-    return inject(files, pipeline, output, priority)
+    return inject(files, pipeline, output, priority, deadline)

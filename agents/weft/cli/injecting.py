@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -20,11 +21,17 @@ _LINE = re.compile(r"line (\d+): ")
 
 
 def inject(
-    files: tuple[str, ...], pipeline: str | None, output: str | None, priority: int | None
+    files: tuple[str, ...],
+    pipeline: str | None,
+    output: str | None,
+    priority: int | None,
+    deadline: str | None = None,
 ) -> int:
     """The whole command. Raises `Refused`; what was kept until then is said first."""
     run = find(pipeline, None if output is None else absolute(output), command="inject")
-    path = "/v1/rows" if priority is None else f"/v1/rows?priority={priority}"
+    wishes = {"priority": priority, "deadline": deadline}
+    asked = urlencode({name: wish for name, wish in wishes.items() if wish is not None})
+    path = f"/v1/rows?{asked}"
     accepted, known = 0, list[str]()
     try:
         for name in files:

@@ -38,6 +38,8 @@ class Injected(msgspec.Struct):
     row: dict[str, Any]
     priority: int | None = None
     """None: by the pipeline's own `source.priority`."""
+    deadline: float | None = None
+    """In Unix time; None: by the pipeline's own `source.deadline`."""
 
 
 class BadRows(Exception):
@@ -101,11 +103,11 @@ class InjectedRows:
             self._ids.update(fresh)
         return known
 
-    def batch(self, number: int) -> list[tuple[SourceRow, int | None]]:
-        """The rows of a batch, with their keys as ordinals, and their priorities."""
+    def batch(self, number: int) -> list[tuple[SourceRow, Injected]]:
+        """The rows of a batch, with their keys as ordinals, and as they were handed in."""
         first = PARTITION << ORDINAL_BITS | self._firsts[number - 1]
         return [
-            (SourceRow(key, row.id, row.row), row.priority)
+            (SourceRow(key, row.id, row.row), row)
             for key, row in enumerate(self._read(number), first)
         ]
 
@@ -132,8 +134,10 @@ class InjectedRows:
         return {text for text, there in zip(ids, found, strict=True) if there}
 
 
-def parse_rows(body: bytes, source: Source, priority: int | None) -> list[Injected]:
-    """JSON Lines -> rows; the id is in the source's `idField`, else in `id`.
+def parse_rows(
+    body: bytes, source: Source, priority: int | None, deadline: float | None = None
+) -> list[Injected]:
+    """JSON Lines -> rows; the id is in the source's `idField`, else in `id`. `deadline`: Unix time.
 
     Raises `BadRows` with a line for each bad one."""
     field = (source.dataset.id_field if source.dataset else None) or "id"
@@ -152,7 +156,7 @@ def parse_rows(body: bytes, source: Source, priority: int | None) -> list[Inject
         elif (name := identity(columns.get(field))) is None:
             faults.append(f"line {number}: no id: {field!r} must be text or a number; add it")
         else:
-            rows.append(Injected(name, plain(columns), priority))
+            rows.append(Injected(name, plain(columns), priority, deadline))
     if faults:
         more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
         raise BadRows("\n".join(faults[:MOST_FAULTS] + more))

@@ -104,14 +104,14 @@ class HeadActor:
         if self._head is not None:
             self._head.drain()
 
-    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
+    async def inject(self, rows: bytes, priority: int | None, within: float | None) -> bytes | str:
         """Take rows: the answer as JSON, or the lines that say why not."""
         from weft.data.injected import BadRows
 
         await self._up.wait()
         assert self._head is not None
         try:
-            return msgspec.json.encode(await self._head.inject(rows, priority))
+            return msgspec.json.encode(await self._head.inject(rows, priority, within))
         except BadRows as error:
             return str(error)
 

@@ -10,13 +10,16 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
 
 from weft.runtime.metrics import exposition
 from weft.runtime.status import Status
+from weft_api.scalars import Span
 
 MAX_BODY = 4 << 20
 """Bytes of a plan, or of rows handed in at once, at the most."""
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
+_span = TypeAdapter(Span)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,8 +45,9 @@ class Head(Protocol):
 
     async def drain(self) -> None: ...
 
-    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
-        """Take rows (JSON Lines): the answer as JSON, or the lines that say why not."""
+    async def inject(self, rows: bytes, priority: int | None, within: float | None) -> bytes | str:
+        """Take rows (JSON Lines), to be made within so many seconds: the answer as JSON, or the
+        lines that say why not."""
 
 
 def make_app(head: Head, token: str) -> web.Application:
@@ -86,7 +90,13 @@ def make_app(head: Head, token: str) -> web.Application:
         if wanted is not None and not _WHOLE.fullmatch(wanted):
             return _problem(422, f"priority: {wanted!r:.40} is no whole number")
         priority = None if wanted is None else int(wanted)
-        answer = await head.inject(await request.read(), priority)
+        within = None
+        if (span := request.query.get("deadline")) is not None:
+            try:
+                within = _span.validate_python(span).seconds
+            except ValidationError as error:
+                return _problem(422, f"deadline: {span!r:.40} {error.errors()[0]['msg']}")
+        answer = await head.inject(await request.read(), priority, within)
         if isinstance(answer, str):
             return _problem(422, answer)
         return web.Response(body=answer, content_type="application/json")

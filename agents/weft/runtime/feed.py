@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from weft.data.injected import InjectedRows
+from weft.data.injected import Injected, InjectedRows
 from weft.data.source import SourceRow, read
 from weft.flow.conditions import ConditionError, Deadline, Priority
 from weft.governance.make import source_gate_of
@@ -116,14 +116,14 @@ class Feed:
         while self._batches < self._injected.batches:
             read = partial(self._read_injected, self._batches + 1)
             gate, batch = await loop.run_in_executor(self._thread, read)
-            for row, admitted, priority in batch:
+            for row, admitted, asked in batch:
                 if row.ordinal in self._done:
                     continue
                 while self.suspended or not self._may_begin(row.ordinal):
                     await self._wait()
                 if self._gate is not gate:
                     admitted = await loop.run_in_executor(self._thread, _admit, self._gate, row)
-                self._issue(row, admitted, priority)
+                self._issue(row, admitted, asked)
             self._batches += 1
 
     async def _wait(self) -> None:
@@ -152,26 +152,28 @@ class Feed:
 
     def _read_injected(
         self, number: int
-    ) -> tuple[SourceGate | None, list[tuple[SourceRow, Admitted | None, int | None]]]:
+    ) -> tuple[SourceGate | None, list[tuple[SourceRow, Admitted | None, Injected]]]:
         """A batch of injected rows, held against the rules like the source's. In the thread."""
         gate = self._gate
         batch = self._injected.batch(number)
-        return gate, [(row, _admit(gate, row), priority) for row, priority in batch]
+        return gate, [(row, _admit(gate, row), asked) for row, asked in batch]
 
     def _issue(
-        self, source_row: SourceRow, admitted: Admitted | None, given: int | None = None
+        self, source_row: SourceRow, admitted: Admitted | None, asked: Injected | None = None
     ) -> None:
-        """`given`: a priority that goes before the pipeline's own."""
+        """`asked`: whose priority and deadline go before the pipeline's own."""
         row = admitted.row if admitted else Row(source_row.id, source_row.columns)
         now = time.monotonic()
         error = source_row.error
-        priority, deadline = given or 0, 0.0
+        given = asked.priority if asked else None
+        due = asked.deadline if asked else None
+        priority, deadline = given or 0, due or 0.0
         if not error and given is None and self._priority is not None:
             try:
                 priority = self._priority.of(row)
             except ConditionError as failed:
                 error = f"source.priority: {failed}"
-        if not error and self._deadline is not None:
+        if not error and due is None and self._deadline is not None:
             try:
                 allowed = self._deadline.of(row)
                 deadline = 0.0 if allowed is None else time.time() + allowed

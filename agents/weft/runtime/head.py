@@ -411,11 +411,11 @@ class HeadProcess:
 
     # injected rows
 
-    async def inject(self, rows: bytes, priority: int | None) -> Taken:
+    async def inject(self, rows: bytes, priority: int | None, within: float | None = None) -> Taken:
         """Take rows (JSON Lines) besides the source's. Raises `BadRows`."""
         if self.phase != "Running" or self._node is None:
             raise BadRows(f"the run takes no rows at the moment: it is {self.phase.lower()}")
-        return await self._injection.take(rows, priority, self.plan)
+        return await self._injection.take(rows, priority, self.plan, within=within)
 
     def _injected(self) -> None:
         if self._feed is not None:

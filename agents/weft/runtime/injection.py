@@ -4,6 +4,7 @@ begun before the source's own."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,14 +40,19 @@ class Injection:
         self._on_rows = on_rows
         self._lock = asyncio.Lock()
 
-    async def take(self, body: bytes, priority: int | None, plan: Plan) -> Taken:
-        """Raises `BadRows` with a line for each fault; nothing of the batch is accepted then."""
+    async def take(
+        self, body: bytes, priority: int | None, plan: Plan, *, within: float | None = None
+    ) -> Taken:
+        """`within`: seconds from now in which the rows are to be made. Raises `BadRows` with a line
+        for each fault; nothing of the batch is accepted then."""
         if plan.output.target_rows is not None:
             raise BadRows(
                 "this pipeline has an output.targetRows, which needs a source with a fixed order; "
                 "put the rows into the source, or take targetRows out"
             )
-        rows = parse_rows(body, plan.source, priority)
+        rows = parse_rows(
+            body, plan.source, priority, None if within is None else time.time() + within
+        )
         self.busy += 1
         try:
             async with self._lock:

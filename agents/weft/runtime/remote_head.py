@@ -43,8 +43,8 @@ class RemoteHead:
     async def drain(self) -> None:
         await self._ask("drain")
 
-    async def inject(self, rows: bytes, priority: int | None) -> bytes | str:
-        answer: bytes | str = await self._ask("inject", rows, priority)
+    async def inject(self, rows: bytes, priority: int | None, within: float | None) -> bytes | str:
+        answer: bytes | str = await self._ask("inject", rows, priority, within)
         return answer
 
     async def _ask(self, what: str, *words: Any) -> Any:
