@@ -117,10 +117,12 @@ def _run(folder: Path, **settings: Any) -> tuple[Status, pd.DataFrame]:
     (folder / "pipeline.yaml").write_text(MANIFESTS.format(**settings))
     with LocalRun(load([folder]).compile()) as run:
         give_up = time.monotonic() + 150
-        while not run.over:
-            assert time.monotonic() < give_up, f"no end in sight: {run.status()}"
+        while True:
+            status = run.status()  # Asking is what finds out that it is over.
+            if run.over:
+                break
+            assert time.monotonic() < give_up, f"no end in sight: {status}"
             time.sleep(0.1)
-        status = run.status()
     assert status is not None
     rows = DeltaTable(folder / "out").to_pyarrow_table().to_pylist()
     return status, pd.DataFrame(
