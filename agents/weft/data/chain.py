@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
@@ -130,19 +131,23 @@ def _as(kind: type[_S], fields: dict[str, Any]) -> _S:
 
 def _array(kind: Any, fields: dict[str, Any]) -> list[Any]:
     values = []
-    for field in msgspec.structs.fields(kind):
-        if field.default is msgspec.NODEFAULT:
-            value = fields[field.name]
-        else:
-            # A table that an earlier Weft made lacks the newest fields, as its digests do.
-            value = fields.get(field.name, field.default)
-        inner = _item_of(field.type)
+    for name, inner, default in _fields(kind):
+        # A table that an earlier Weft made lacks the newest fields, as its digests do.
+        value = fields[name] if default is msgspec.NODEFAULT else fields.get(name, default)
         values.append([_array(inner, item) for item in value] if inner else value)
     return values
 
 
+@cache
+def _fields(kind: Any) -> list[tuple[str, Any, Any]]:
+    """Each field's name, the struct that a list field holds (None for other fields), and its
+    default. Kept, since resolving the annotations costs more than all else of an audit."""
+    return [
+        (field.name, _item_of(field.type), field.default) for field in msgspec.structs.fields(kind)
+    ]
+
+
 def _item_of(kind: Any) -> Any:
-    """The struct that a list field holds; None for other fields."""
     if get_origin(kind) is not list:
         return None
     (inner,) = get_args(kind)
