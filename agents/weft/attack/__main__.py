@@ -4,61 +4,59 @@ the table. Exit code 1 when a row was lost, doubled or out of order, or a run hu
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
-from itertools import islice
 
-from weft.attack.campaign import Attack, Round
+from weft.attack.lanes import campaign
 from weft.attack.report import table
-from weft.attack.strikes import strikes
 
-PER_ROUND = 50
-ROWS = 6000
+PER_ROUND = 100
+ROWS_A_STRIKE = 120
+LANES = 2
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m weft.attack", description=__doc__)
     parser.add_argument("--kills", type=_count, default=200, help="strikes to make (200)")
     parser.add_argument("--seed", type=int, default=1, help="whom they strike, how and when (1)")
-    parser.add_argument("--rows", type=_count, default=ROWS, help=f"of a round ({ROWS})")
     parser.add_argument(
-        "--per-round", type=_count, default=PER_ROUND, help=f"strikes in a round ({PER_ROUND})"
+        "--rows-a-strike",
+        type=_count,
+        default=ROWS_A_STRIKE,
+        help=f"rows of a pipeline for each of its strikes ({ROWS_A_STRIKE}): where they run out, "
+        "the rest of the strikes is for another pipeline",
+    )
+    parser.add_argument(
+        "--per-round", type=_count, default=PER_ROUND, help=f"strikes on a pipeline ({PER_ROUND})"
+    )
+    parser.add_argument(
+        "--lanes", type=_count, default=LANES, help=f"pipelines attacked at once ({LANES})"
     )
     options = parser.parse_args(argv)
-    command = f"python -m weft.attack --kills {options.kills} --seed {options.seed}"
-    if options.rows != ROWS:
-        command += f" --rows {options.rows}"
-    if options.per_round != PER_ROUND:
-        command += f" --per-round {options.per_round}"
     started = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True)
 
-    planned = strikes(str(options.seed), options.kills)
-    rounds: list[Round] = []
-    struck = 0
-    while struck < options.kills:
-        seed = f"{options.seed}/{len(rounds)}"
-        wanted = min(options.per_round, options.kills - struck)
-        found = Attack(seed, options.rows, say).run(islice(planned, wanted))
-        rounds.append(found)
-        struck += len(found.blows)
-        say(
-            f"round {len(rounds)}: {len(found.blows)} strikes in {found.seconds:.0f} s, "
-            f"{len(found.table):,} of {found.rows:,} rows; {struck} of {options.kills} strikes"
-            + ("" if not found.faults else "  BROKEN")
-        )
-        if found.faults:
-            for fault in found.faults:
-                print(f"  {fault}")
-            print(f"  replay: {command}\n  logs and table: {found.evidence}")
-            break
-        if not found.blows:
-            print("  no strike hit: give the round more --rows")
-            return 1
-    print(table(rounds))
-    return 1 if any(found.faults for found in rounds) else 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Leave nothing running.
+    rounds = campaign(
+        options.seed,
+        options.kills,
+        rows_a_strike=options.rows_a_strike,
+        per_round=options.per_round,
+        lanes=options.lanes,
+        say=say,
+    )
+    broken = [found for found in rounds if found.faults]
+    for found in broken:
+        for fault in found.faults:
+            print(f"  {fault}")
+        print(f"  logs and table: {found.evidence}")
+    if broken:
+        print(f"  replay: python -m weft.attack {' '.join(argv or sys.argv[1:])}")
+    print(table(rounds, time.monotonic() - started))
+    return 1 if broken else 0
 
 
 def _count(text: str) -> int:

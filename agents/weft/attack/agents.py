@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from random import Random
 from typing import Annotated, ClassVar
 
@@ -17,6 +18,8 @@ from weft.row import ChatMessage, Row
 class TrailConfig(AgentConfig):
     seconds: Annotated[float, Field(ge=0, le=60)] = 0.03
     """Of a hop, on average."""
+    calm: str = ""
+    """A file: once it is there, hops take no time."""
 
 
 class Trail(Agent):
@@ -27,7 +30,8 @@ class Trail(Agent):
     produces: ClassVar[frozenset[str]] = frozenset({"trail", "next", "large"})
 
     async def handle(self, row: Row, ctx: Context) -> str | None:
-        await asyncio.sleep(Random(ctx.seed).expovariate(1 / self.config.seconds))
+        if not self._is_calm():
+            await asyncio.sleep(Random(ctx.seed).expovariate(1 / self.config.seconds))
         trail: list[str] = [*row.get("trail", []), ctx.step]
         fate: Fate = fate_of(row["number"])
         if trail == fate.path and fate.status == "dead":
@@ -38,3 +42,6 @@ class Trail(Agent):
         row["next"] = fate.after(len(trail))
         row.messages.append(ChatMessage("assistant", f"hop {ctx.hop} in {ctx.step}"))
         return None
+
+    def _is_calm(self) -> bool:
+        return os.path.exists(self.config.calm)

@@ -1,4 +1,4 @@
-"""Rounds of strikes against one running pipeline after the other, each judged at its end."""
+"""One pipeline under strikes, and its table judged at the end."""
 
 from __future__ import annotations
 
@@ -6,46 +6,30 @@ import heapq
 import shutil
 import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
 
 from weft.attack import oracle, pipeline
+from weft.attack.blows import Blow, Recovery, recovery
+from weft.attack.commits import Commits
 from weft.attack.processes import Command, ours, send
+from weft.attack.pulse import Pulse
 from weft.attack.strikes import OURS, Strike
+from weft.bench.machine import cores, load
 
-STALLED = 90.0
-"""Seconds from the last commit and the last blow on after which a run hangs."""
-HOLD_FIRE = 8.0
-"""Seconds without a commit after which nothing is struck until there is one: who is killed faster
-than a process starts can only wait, which shows nothing."""
-CALM = 180.0
-"""Seconds that a run has to finish from the last strike on."""
 GONE = 90.0
-"""Seconds after its own end, or Ray's, in which a command and all its processes must be gone: Ray
-gives its GCS 60 s to come back."""
-BEGINS = 150.0
-"""Seconds from the start of a command to its first commit."""
+"""Seconds after its own end, or Ray's, in which a command and all its processes must be gone, on an
+idle machine: Ray gives its GCS 60 s to come back."""
 TARGET = 10.0
 """Seconds that a strike waits for somebody of its role to be up."""
-LOOK = 0.1
-
-
-class Blow(msgspec.Struct):
-    """A strike that has hit."""
-
-    kind: str
-    at: float
-    """Unix time."""
-    pids: list[int]
-    woke: int = 0
-    """Of paused processes: how many were still there to be woken."""
-    began_again: float = 0.0
-    """When the command was started again, where the blow ended it."""
+MOST_DOWN = 4
+"""Of the processes of ours, so many may be missing when the next strike is made."""
+LOOK = 0.2
 
 
 class Round(msgspec.Struct):
@@ -53,10 +37,13 @@ class Round(msgspec.Struct):
 
     seed: str
     rows: int
+    """Of the source."""
+    found: int
+    """Of the table."""
     blows: list[Blow]
+    recovery: Recovery
     faults: list[str]
     seconds: float
-    table: list[dict[str, Any]]
     missed: int = 0
     """Strikes that found nobody to hit."""
     evidence: str = ""
@@ -67,53 +54,60 @@ class Hung(Exception):
     """The run does not go on."""
 
 
+class Called(Exception):
+    """Off: nobody wants to know any more."""
+
+
 class Attack:
     """One pipeline under strikes. `run` never raises for what the pipeline does wrong: that is in
     the round's `faults`."""
 
-    def __init__(self, seed: str, rows: int, say: Callable[[str], None]) -> None:
+    def __init__(self, seed: str, rows: int, off: threading.Event) -> None:
+        """`off`: once it is set, `run` ends everything at once and raises `Called`."""
         self._folder = Path(tempfile.mkdtemp(prefix="wa-", dir="/tmp"))
         self._output = self._folder / pipeline.OUTPUT
         self._seed = seed
         self._rows = rows
-        self._say = say
+        self._off = off
         self._chance = Random(seed)
         self._blows: list[Blow] = []
         self._missed = 0
         self._sleepers: list[tuple[float, int, Blow]] = []
-        self._commits = 0
-        self._moved = 0.0
-        """When the last commit was seen (monotonic seconds)."""
-        self._disturbed = 0.0
-        """When the last blow has been done with."""
+        self._commits = Commits(self._output)
         self._command: Command
+        self._pulse: Pulse
 
-    def run(self, strikes: Iterator[Strike]) -> Round:
-        """Strikes until there are no more or the rows have ended; then a calm end, and judgement.
-
-        What is left of `strikes` was not made."""
+    def run(self, strikes: Iterator[Strike], wanted: int) -> Round:
+        """Strikes until so many have hit or the rows have ended; then a calm end, and judgement.
+        Takes no more of `strikes` than it has tried."""
         started = time.monotonic()
         pipeline.write(self._folder, rows=self._rows)
-        self._start()
         faults: list[str] = []
         try:
-            self._wait_for_commit()
-            self._under_fire(strikes)
+            self._start()
+            self._under_fire(strikes, wanted)
+            pipeline.calm(self._folder)
             self._calm()
         except Hung as hung:
             faults.append(str(hung))
+        except Called:
+            self._command.kill_all()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         finally:
             self._command.kill_all()
         table = oracle.read(self._output)
         faults += oracle.judge(table, expected=self._rows, whole=not faults)
+        faults += oracle.audit(self._output)
         result = Round(
-            self._seed,
-            self._rows,
-            self._blows,
-            faults,
-            time.monotonic() - started,
-            table,
-            self._missed,
+            seed=self._seed,
+            rows=self._rows,
+            found=len(table),
+            blows=self._blows,
+            recovery=recovery(table, self._blows),
+            faults=faults,
+            seconds=time.monotonic() - started,
+            missed=self._missed,
         )
         if faults:
             result.evidence = str(self._folder)
@@ -124,14 +118,20 @@ class Attack:
 
     # the attack
 
-    def _under_fire(self, strikes: Iterator[Strike]) -> None:
-        for strike in strikes:
+    def _under_fire(self, strikes: Iterator[Strike], wanted: int) -> None:
+        while len(self._blows) < wanted:
+            strike = next(strikes)
             self._pass(strike.after)
-            while time.monotonic() - self._moved > HOLD_FIRE and self._command.ended() is None:
+            while self._command.ended() is None and not self._bears():
                 self._pass(LOOK)
             if self._command.ended() is not None:
                 return
             self._strike(strike)
+
+    def _bears(self) -> bool:
+        """The pipeline gets rows through, and most of its processes are up."""
+        up = len(ours(self._command.roles()))
+        return self._pulse.holds(time.monotonic()) and pipeline.PROCESSES - up <= MOST_DOWN
 
     def _strike(self, strike: Strike) -> None:
         deadline = time.monotonic() + TARGET
@@ -146,9 +146,9 @@ class Attack:
             self._missed += 1
             return
         self._blows.append(blow)
-        self._disturbed = time.monotonic() + strike.pause
+        until = time.monotonic() + strike.pause
+        self._pulse.struck(until)
         if strike.pause:
-            until = time.monotonic() + strike.pause
             for pid in blow.pids:
                 heapq.heappush(self._sleepers, (until, pid, blow))
         if strike.ends_run:
@@ -174,58 +174,57 @@ class Attack:
         for _, pid, sleeper in self._sleepers:
             sleeper.woke += send(pid, signal.SIGCONT)
         self._sleepers.clear()
-        if left := self._command.wait_until_gone(GONE):
-            raise Hung(f"{blow.kind}: {len(left)} processes are left after {GONE:.0f} s: {left}")
+        self._all_gone(f"{blow.kind}: ")
         if wrong := oracle.judge(oracle.read(self._output), expected=self._rows, whole=False):
             raise Hung(f"{blow.kind}: " + "; ".join(wrong))
         blow.began_again = time.time()
         self._start()
-        self._wait_for_commit()
 
     # waiting
 
     def _start(self) -> None:
+        """Until the run has really begun, or ended."""
         self._command = Command(self._folder)
-        self._commits = self._count()
-        self._moved = time.monotonic()
-        self._disturbed = self._moved + BEGINS - STALLED
-
-    def _wait_for_commit(self) -> None:
-        """Until the run has really begun."""
-        before, deadline = self._commits, time.monotonic() + BEGINS
-        while self._commits == before and self._command.ended() is None:
-            if time.monotonic() > deadline:
-                raise Hung(f"no commit within {BEGINS:.0f} s of the start")
+        self._pulse = Pulse(time.monotonic(), self._commits.count())
+        while not self._pulse.begun and self._command.ended() is None:
             self._pass(LOOK)
 
     def _calm(self) -> None:
-        deadline = time.monotonic() + CALM
         while self._command.ended() is None:
-            if time.monotonic() > deadline:
-                raise Hung(f"not finished {CALM:.0f} s after the last strike")
             self._pass(LOOK)
         if code := self._command.ended():
             raise Hung(f"the command ended with {code}: {self._command.errors.read_text()[-800:]}")
-        if left := self._command.wait_until_gone(GONE):
-            raise Hung(f"{len(left)} processes are left {GONE:.0f} s after the end: {left}")
+        self._all_gone("the run is over: ")
+
+    def _all_gone(self, why: str) -> None:
+        began = time.monotonic()
+        while left := self._command.wait_until_gone(LOOK):
+            self._look_up()
+            if (waited := time.monotonic() - began) > GONE * slowness():
+                raise Hung(f"{why}{len(left)} processes are left after {waited:.0f} s: {left}")
 
     def _pass(self, seconds: float) -> None:
         """Let time pass: wake who has slept enough, and see that the table grows."""
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
+            self._look_up()
             while self._sleepers and self._sleepers[0][0] <= now:
                 _, pid, blow = heapq.heappop(self._sleepers)
                 blow.woke += send(pid, signal.SIGCONT)
-            count = self._count()
-            if count != self._commits or self._command.ended() is not None:
-                self._commits, self._moved = count, now
-            elif now - max(self._moved, self._disturbed) > STALLED:
-                raise Hung(f"no commit for {STALLED:.0f} s, with nothing struck meanwhile")
+            self._pulse.take(now, self._commits.count())
+            if self._command.ended() is None and (fault := self._pulse.fault(now, slowness())):
+                raise Hung(fault)
             if now >= until:
                 return
             time.sleep(min(LOOK, until - now))
 
-    def _count(self) -> int:
-        """Data files written: they grow with rows, and not with claims."""
-        return sum(1 for _ in self._output.glob("status=*/*.parquet"))
+    def _look_up(self) -> None:
+        if self._off.is_set():
+            raise Called
+
+
+def slowness() -> float:
+    """How many times longer than on an idle machine things may take here: who waits for a core
+    waits for all that wait before it. (A pipeline that hangs is no load itself.)"""
+    return max(1.0, load() / cores())

@@ -9,10 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as arrow_fs
 from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
 
 from weft.attack.expected import LARGE_BYTES, Fate, fate_of
-from weft.attack.pipeline import row_id
+from weft.attack.pipeline import WRITERS, row_id
+from weft.data import audit as chain
 
 COLUMNS = ["row", "id", "status", "reason", "messages", "data", "provenance", "committed"]
 SHOWN = 12
@@ -26,6 +29,15 @@ def read(output: Path) -> list[dict[str, Any]]:
     for row in rows:
         row["data"] = json.loads(row["data"])
     return rows
+
+
+def audit(output: Path) -> list[str]:
+    """What `weft audit` would find: the chain of each partition, walked from its beginning."""
+    if not DeltaTable.is_deltatable(str(output)):
+        return []
+    files: Any = arrow_fs.PyFileSystem(DeltaStorageHandler(str(output.resolve())))
+    found = chain.audit(DeltaTable(output), files, partitions=WRITERS, earlier=[])
+    return [f"the chain: {finding.what}" for finding in found.findings[:SHOWN]]
 
 
 def judge(rows: Sequence[Mapping[str, Any]], *, expected: int, whole: bool) -> list[str]:

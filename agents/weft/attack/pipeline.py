@@ -8,6 +8,10 @@ from pathlib import Path
 LEASE = 2.0
 """Seconds. Pauses last longer, so that a process that wakes finds itself given up."""
 OUTPUT = "out"
+STEPS, REPLICAS, WRITERS = ("draft", "tools", "judge"), 2, 2
+PROCESSES = len(STEPS) * REPLICAS + WRITERS + 1
+"""Of ours, the command aside: agents, writers and the head."""
+_CALM = "calm"
 
 _STEP_POOL = """\
 ---
@@ -17,8 +21,8 @@ metadata: {{name: {name}}}
 spec:
   pipelineRef: {{name: attacked}}
   agent: weft.attack.agents:Trail
-  config: {{seconds: {seconds}}}
-  replicas: 2
+  config: {{seconds: {seconds}, calm: "{calm}"}}
+  replicas: {replicas}
   concurrency: 24
 """
 
@@ -29,7 +33,7 @@ metadata: {{name: attacked}}
 spec:
   source: {{dataset: {{uri: rows.jsonl, format: jsonl, idField: id}}}}
   output: {{uri: {output}, commitInterval: 300ms}}
-  delivery: {{inFlightRows: 96, lease: {lease}s, maxAttempts: 2, writers: 2}}
+  delivery: {{inFlightRows: 96, lease: {lease}s, maxAttempts: 2, writers: {writers}}}
   flow:
     entry: draft
     steps:
@@ -44,15 +48,27 @@ spec:
 """
 
 
-def write(folder: Path, *, rows: int, seconds: float = 0.03) -> None:
-    """Manifests and source into the folder. `seconds`: of a hop, on average."""
-    pools = [_STEP_POOL.format(name=name, seconds=seconds) for name in ("draft", "tools", "judge")]
-    text = _PIPELINE.format(output=OUTPUT, lease=f"{LEASE:g}") + "".join(pools)
+def write(folder: Path, *, rows: int, seconds: float = 0.3) -> None:
+    """Manifests and source into the folder. `seconds`: of a hop, on average, until `calm`. What
+    is in flight is bounded by rows, so that slow hops leave the CPU to the starts of processes, and
+    as much to lose."""
+    pools = [
+        _STEP_POOL.format(
+            name=name, seconds=seconds, calm=folder.resolve() / _CALM, replicas=REPLICAS
+        )
+        for name in STEPS
+    ]
+    text = _PIPELINE.format(output=OUTPUT, lease=f"{LEASE:g}", writers=WRITERS) + "".join(pools)
     (folder / "pipeline.yaml").write_text(text)
     with (folder / "rows.jsonl").open("w") as source:
         for number in range(rows):
             row = {"id": row_id(number), "number": number, "text": "word " * (number % 40)}
             source.write(json.dumps(row) + "\n")
+
+
+def calm(folder: Path) -> None:
+    """From here on hops take no time."""
+    (folder / _CALM).touch()
 
 
 def row_id(number: int) -> str:
