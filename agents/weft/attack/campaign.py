@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import shutil
 import signal
 import tempfile
@@ -26,9 +27,11 @@ GONE = 90.0
 """Seconds after its own end, or Ray's, in which a command and all its processes must be gone, on an
 idle machine: Ray gives its GCS 60 s to come back."""
 TARGET = 10.0
-"""Seconds that a strike waits for somebody of its role to be up."""
+"""Seconds that a strike waits for somebody of its role to be up, on an idle machine."""
 MOST_DOWN = 4
 """Of the processes of ours, so many may be missing when the next strike is made."""
+BACK = 150.0
+"""Seconds in which more than that many must be back, on an idle machine."""
 LOOK = 0.2
 
 
@@ -122,21 +125,26 @@ class Attack:
         while len(self._blows) < wanted:
             strike = next(strikes)
             self._pass(strike.after)
-            while self._command.ended() is None and not self._bears():
-                self._pass(LOOK)
+            self._until_it_bears_more()
             if self._command.ended() is not None:
                 return
             self._strike(strike)
 
-    def _bears(self) -> bool:
-        """The pipeline gets rows through, and most of its processes are up."""
-        up = len(ours(self._command.roles()))
-        return self._pulse.holds(time.monotonic()) and pipeline.PROCESSES - up <= MOST_DOWN
+    def _until_it_bears_more(self) -> None:
+        """Until rows get through, and most processes are up; or the command has ended."""
+        began = time.monotonic()
+        while self._command.ended() is None:
+            down = pipeline.PROCESSES - len(ours(self._command.roles()))
+            if down <= MOST_DOWN and self._pulse.holds(time.monotonic()):
+                return
+            if down > MOST_DOWN and (waited := time.monotonic() - began) > BACK * slowness():
+                raise Hung(f"{down} processes are still missing {waited:.0f} s after a blow")
+            self._pass(LOOK)
 
     def _strike(self, strike: Strike) -> None:
-        deadline = time.monotonic() + TARGET
+        began = time.monotonic()
         while not (victims := self._victims(strike)):
-            if time.monotonic() > deadline or self._command.ended() is not None:
+            if time.monotonic() - began > TARGET * slowness() or self._command.ended() is not None:
                 self._missed += 1
                 return
             self._pass(LOOK)
@@ -171,9 +179,7 @@ class Attack:
 
     def _after_the_end(self, blow: Blow) -> None:
         """The command must end by itself, with all that it has started; then it is run again."""
-        for _, pid, sleeper in self._sleepers:
-            sleeper.woke += send(pid, signal.SIGCONT)
-        self._sleepers.clear()
+        self._wake(math.inf)
         self._all_gone(f"{blow.kind}: ")
         if wrong := oracle.judge(oracle.read(self._output), expected=self._rows, whole=False):
             raise Hung(f"{blow.kind}: " + "; ".join(wrong))
@@ -200,6 +206,7 @@ class Attack:
         began = time.monotonic()
         while left := self._command.wait_until_gone(LOOK):
             self._look_up()
+            self._wake(time.monotonic())
             if (waited := time.monotonic() - began) > GONE * slowness():
                 raise Hung(f"{why}{len(left)} processes are left after {waited:.0f} s: {left}")
 
@@ -209,15 +216,19 @@ class Attack:
         while True:
             now = time.monotonic()
             self._look_up()
-            while self._sleepers and self._sleepers[0][0] <= now:
-                _, pid, blow = heapq.heappop(self._sleepers)
-                blow.woke += send(pid, signal.SIGCONT)
+            self._wake(now)
             self._pulse.take(now, self._commits.count())
             if self._command.ended() is None and (fault := self._pulse.fault(now, slowness())):
                 raise Hung(fault)
             if now >= until:
                 return
             time.sleep(min(LOOK, until - now))
+
+    def _wake(self, now: float) -> None:
+        """Who has slept enough by now."""
+        while self._sleepers and self._sleepers[0][0] <= now:
+            _, pid, blow = heapq.heappop(self._sleepers)
+            blow.woke += send(pid, signal.SIGCONT)
 
     def _look_up(self) -> None:
         if self._off.is_set():

@@ -66,7 +66,7 @@ ends the run is rare, since the next start takes as much CPU as fifteen agents' 
 and is struck by nothing."""
 
 EVERY = 0.6
-"""Seconds between strikes, on average, where the pipeline bears it (`Attack._bears`)."""
+"""Seconds between strikes, on average, where the pipeline bears it (`campaign`)."""
 
 
 def strikes(seed: str, count: int) -> Iterator[Strike]:
