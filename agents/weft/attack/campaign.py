@@ -65,8 +65,11 @@ class Attack:
     """One pipeline under strikes. `run` never raises for what the pipeline does wrong: that is in
     the round's `faults`."""
 
-    def __init__(self, seed: str, rows: int, off: threading.Event) -> None:
+    def __init__(
+        self, seed: str, rows: int, off: threading.Event, command: type[Command] = Command
+    ) -> None:
         """`off`: once it is set, `run` ends everything at once and raises `Called`."""
+        self._new_command = command
         self._folder = Path(tempfile.mkdtemp(prefix="wa-", dir="/tmp"))
         self._output = self._folder / pipeline.OUTPUT
         self._seed = seed
@@ -190,7 +193,7 @@ class Attack:
 
     def _start(self) -> None:
         """Until the run has really begun, or ended."""
-        self._command = Command(self._folder)
+        self._command = self._new_command(self._folder)
         self._pulse = Pulse(time.monotonic(), self._commits.count())
         while not self._pulse.begun and self._command.ended() is None:
             self._pass(LOOK)

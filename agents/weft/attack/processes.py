@@ -23,17 +23,18 @@ class Command:
 
     Only processes of that session are ever looked at or struck."""
 
+    program = "from weft.cli import main; main()"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.began = time.time()
         self.out = folder / "status.jsonl"
         self.errors = folder / "errors.txt"
-        code = "from weft.cli import main; main()"
         # Unix sockets have short paths, and Ray puts its own under this one.
         environment = {**os.environ, "RAY_TMPDIR": str(folder / "r")}
         with self.out.open("ab") as out, self.errors.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, "run", str(folder), "--json"],
+                [sys.executable, "-c", self.program, "run", str(folder), "--json"],
                 stdout=out,
                 stderr=errors,
                 env=environment,
