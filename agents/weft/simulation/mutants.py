@@ -415,7 +415,7 @@ MUTANTS |= {
     "nothing taken back from the dead": Mutant(_everywhere(_NotTakenBack), "one death", "lost"),
     "segments not sent again": Mutant(Machines(agent=_SegmentsNotSentAgain), "one death", ""),
     "sends to itself": Mutant(Machines(agent=_SendsToItself), "calm", "link"),
-    "census believes the first miss": Mutant(Machines(source=_BelievesFirstMiss), "all", MORE),
+    "census believes the first miss": Mutant(Machines(source=_BelievesFirstMiss), "network", MORE),
     "asks only after deaths": Mutant(Machines(source=_AsksOnlyAfterDeaths), "all", ""),
     "never asks": Mutant(Machines(source=_NeverAsks), "deaths", "lost"),
     "adopts nothing, and starts its epochs anew": Mutant(
