@@ -114,6 +114,23 @@ def test_the_sender_of_each_branch_keeps_it_until_the_joined_row_is_with_another
     assert not any(cluster.agents[i].outbox.messages for i in (11, 21, 22))
 
 
+def test_the_sender_of_a_divided_row_keeps_it_until_all_branches_are_with_others() -> None:
+    cluster = Cluster({11: "a", 21: "b", 25: "d", 31: "c"})
+    cluster.source.issue(7, b"row", cluster.now)
+    cluster.pass_on()
+    cluster.agents[11].disconnect(25, cluster.now)
+    work = cluster.agents[11].take(cluster.now)
+    assert work is not None
+    ways = [("b", b"way1"), ("d", b"way2")]
+    cluster.agents[11].divide(work, ways, "c", b"row.", b"s", cluster.now)
+    cluster.pass_on()
+    assert cluster.agents[21].ready()
+    assert cluster.source.outbox.messages
+    cluster.agents[11].connect(25, cluster.now)
+    cluster.pass_on()
+    assert not cluster.source.outbox.messages
+
+
 @pytest.mark.parametrize("when", ["some branches are there", "all are there"])
 def test_branches_come_together_elsewhere_when_the_place_dies(when: str) -> None:
     cluster = divided()

@@ -268,15 +268,6 @@ class _OneBranchIsTheRow(SourceNode):
         super()._take_control(peer, control, now)
 
 
-class _ParentOpenOnce(AgentNode):
-    """The divided row's parent does not wait for all branches."""
-
-    def divide(self, work: Work, ways, join, body, segment, now):  # type: ignore[no-untyped-def]
-        if work.parent is not None:
-            work.parent.open -= len(ways)
-        return super().divide(work, ways, join, body, segment, now)
-
-
 # the writer
 
 
@@ -437,9 +428,6 @@ MUTANTS |= {
     "branches stay where they came to": Mutant(Machines(agent=_BranchesStay), "change", ""),
     "census takes a branch for the row": Mutant(
         Machines(source=_OneBranchIsTheRow), "deaths", "lost"
-    ),
-    "a divided row is settled with its first branch": Mutant(
-        Machines(agent=_ParentOpenOnce), "one death", "work"
     ),
     "no bound": Mutant(Machines(source=_NoBound), "calm", "bound"),
     "done lost for ever": Mutant(Machines(writer=_DoneLost), "calm", ""),
