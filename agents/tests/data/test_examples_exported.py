@@ -26,7 +26,7 @@ from weft_api.plan import Plan
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 STATUS = {"$accept": "accepted", "$reject": "rejected", "$dead": "dead"}
-MOST_ROWS = 120
+MOST_ROWS = 200
 
 
 @pytest.fixture(autouse=True)
