@@ -83,10 +83,10 @@ def _assert_provenance(dataset: Dataset, plans: dict[int, Object]) -> None:
         plan = plans[number]
         (prompt,) = plan["prompts"]
         assert row["messages"][0]["content"] == prompt["text"].replace("{{ row.id }}", row["id"])
-        for hop in row["provenance"]:
-            if hop["pool"] == "drafter":
-                assert {c["prompt"] for c in hop["models"]} == {f"draft@{prompt['version']}"}
-            called += len(hop["tools"])
+        # What follows a tool's answer goes on from the dialogue, which begins with the prompt.
+        first = min(row["provenance"], key=lambda hop: hop["hop"])
+        assert {c["prompt"] for c in first["models"]} == {f"draft@{prompt['version']}"}
+        called += sum(len(hop["tools"]) for hop in row["provenance"])
         offered = [tool["function"]["name"] for tool in json.loads(row["tools"])]
         assert offered == [tool["name"] for tool in plan["tools"]]
     assert called, "the new tool was never called"
