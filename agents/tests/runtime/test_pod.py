@@ -46,24 +46,11 @@ async def test_a_head_names_itself_before_its_ray_is_up(
     head: tuple[RemoteHead, str],
 ) -> None:
     remote, address = head
-    boot, joinable = await pod._head_at(address)
+    boot, up = await pod._head_at(address)
     assert boot
-    assert not joinable
-    remote.ray_up = True
+    assert not up
+    remote.actor = Actor()
     assert await pod._head_at(address) == (boot, True)
-
-
-async def test_a_head_is_ready_when_it_can_be_asked_and_can_be_joined_before(
-    head: tuple[RemoteHead, str],
-) -> None:
-    remote, address = head
-    remote.ray_up = True
-    async with ClientSession(address) as session:
-        async with session.get("/healthz") as answer:
-            assert (answer.status, (await answer.json())["ray"]) == (503, True)
-        remote.actor = Actor()
-        async with session.get("/healthz") as answer:
-            assert answer.status == 200
 
 
 async def test_each_start_of_a_head_is_another_one(head: tuple[RemoteHead, str]) -> None:
@@ -85,11 +72,11 @@ async def test_a_worker_waits_for_its_head_until_it_has_to_go(
     waiting = asyncio.create_task(pod._wait_for_head(address, stopping))
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    remote.ray_up = True
+    remote.actor = Actor()
     async with asyncio.timeout(5):
         assert await waiting
 
-    remote.ray_up = False
+    remote.actor = None
     waiting = asyncio.create_task(pod._wait_for_head(address, stopping))
     stopping.set()
     async with asyncio.timeout(5):

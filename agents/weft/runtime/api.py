@@ -29,11 +29,7 @@ class Head(Protocol):
 
     @property
     def up(self) -> bool:
-        """Whether it can be asked."""
-
-    @property
-    def ray_up(self) -> bool:
-        """Whether its Ray can be joined."""
+        """Whether this head's Ray can be joined."""
 
     async def status(self) -> Status | None:
         """None while the head is not up. Raises `ConnectionError` when it does not answer."""
@@ -65,8 +61,7 @@ def make_app(head: Head, token: str) -> web.Application:
 
     async def healthz(request: web.Request) -> web.Response:
         # The boot id tells agents that this is another Ray cluster than the one they joined.
-        said = {"boot": boot, "ray": head.ray_up or head.up}
-        return web.json_response(said, status=200 if head.up else 503)
+        return web.json_response({"boot": boot}, status=200 if head.up else 503)
 
     async def status(request: web.Request) -> web.Response:
         found = await head.status()

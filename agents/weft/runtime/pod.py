@@ -82,12 +82,7 @@ async def _head() -> None:
     remote = RemoteHead()
     # Before Ray, so that the agents of an earlier head learn at once that it is gone.
     runner = await _serve(make_app(remote, place.token), API_PORT)
-
-    def joinable() -> None:
-        remote.ray_up = True
-
-    # Pods start their Ray while the rest of this one's comes up: Ray takes its time for both.
-    ray_process = await pod_ray.start(plan.pipeline, stopping, on_gcs=joinable)
+    ray_process = await pod_ray.start(plan.pipeline, stopping)
     _stop_on_signals(stopping)  # Again: Ray has put its own handler in place of ours.
     actor = (
         ray.remote(HeadActor)
@@ -189,13 +184,14 @@ def _place(pipeline: str, name: str, *, pool: str) -> Place:
 
 
 async def _wait_for_head(head_url: str, stopping: asyncio.Event) -> str:
-    """Its boot id, as soon as its Ray can be joined; "" when there is none to be joined, or this
-    pod has to go.
+    """Its boot id, as soon as its Ray is up; "" when this pod was told of no head, or has to go.
 
+    Not earlier, though its GCS would take others in before: on a few cores, Ray that starts in all
+    pods at once exceeds its own 30 s in each (tried on two).
     There is no limit to the wait: a pod without a head lacks nothing but the head."""
     while head_url and not stopping.is_set():
-        boot, joinable = await _head_at(head_url)
-        if joinable:
+        boot, up = await _head_at(head_url)
+        if up:
             return boot
         await _pause(stopping, WATCH_EVERY / 2)
     return ""
@@ -233,7 +229,7 @@ async def _serve(app: web.Application, port: int) -> web.AppRunner:
 
 
 async def _head_at(head_url: str) -> tuple[str, bool]:
-    """The head's boot id, and whether its Ray can be joined; ("", False) without an answer."""
+    """The head's boot id, and whether its Ray is up; ("", False) when it does not answer."""
     if not head_url:
         return "", False
     try:
@@ -242,8 +238,7 @@ async def _head_at(head_url: str) -> tuple[str, bool]:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{head_url}/healthz") as response,
         ):
-            said = await response.json()
-            return str(said["boot"]), bool(said.get("ray", response.status == 200))
+            return str((await response.json())["boot"]), response.status == 200
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
         return "", False
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import ray
@@ -24,7 +23,6 @@ container that ends for it is held back longer each time."""
 UP = Path("/tmp/ray/ray_current_cluster")
 """`ray start` writes this file when its processes are up. An attempt to join before that blocks
 for minutes when they do not come up."""
-GCS_PORT = 6379
 END_TIMEOUT = 10.0
 
 log = logging.getLogger("weft.pod")
@@ -34,12 +32,8 @@ class PodError(Exception):
     """This pod cannot serve. One line."""
 
 
-async def start(
-    namespace: str, stopping: asyncio.Event, *, on_gcs: Callable[[], None] | None = None
-) -> subprocess.Popen[bytes]:
-    """Run KubeRay's start line as a child and connect to it. Ends the process when `stopping`.
-
-    `on_gcs` is called when others can join the Ray that is started here (a head's)."""
+async def start(namespace: str, stopping: asyncio.Event) -> subprocess.Popen[bytes]:
+    """Run KubeRay's start line as a child and connect to it. Ends the process when `stopping`."""
     began = time.monotonic()
     command = required("KUBERAY_GEN_RAY_START_CMD")
     if stopping.is_set():
@@ -56,10 +50,6 @@ async def start(
             if stopping.is_set():
                 process.terminate()
                 raise SystemExit(0)
-            if on_gcs is not None and await _listens(GCS_PORT):
-                log.info("Ray's GCS is up after %.1f s", time.monotonic() - began)
-                on_gcs()
-                on_gcs = None
             await asyncio.sleep(0.2)
         if process.poll() is None:
             break
@@ -79,15 +69,6 @@ async def start(
 def _connect(namespace: str) -> None:
     # What the actor logs goes to the pod's log by way of the driver.
     ray.init(address="auto", namespace=namespace, log_to_driver=True, configure_logging=False)
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def _is_up() -> bool:

@@ -20,8 +20,6 @@ class RemoteHead:
     def __init__(self) -> None:
         self.actor: Any = None
         """None until Ray is up."""
-        self.ray_up = False
-        """Whether the Ray of other pods can join, which is sooner than `up`."""
         self.final: Status | None = None
 
     @property
