@@ -83,7 +83,7 @@ def test_urgent_rows_overtake_in_the_inbox_and_in_front_of_the_engine(
     others = loaded[~loaded["urgent"]]["took"]
     # Not only on average: the slowest of the urgent rows is before half of the others.
     assert urgent.max() < others.median()
-    assert loaded["met"].all()
+    assert rows["met"].all()
 
 
 def test_late_rows_go_on_to_their_end_and_their_records_say_that_they_were_late(
