@@ -38,10 +38,13 @@ lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
 
 # The parts of `make test`, in the order of what they cost. Each can be run alone. What the cluster is
 # made of takes a quarter of an hour to build, once: so that is begun beside the first of them.
-test: lint test-programs ## All tests, a real cluster included (an hour, longer when cold)
-	@e2e/cluster/build >/dev/null 2>&1 & trap "kill $$! 2>/dev/null" EXIT; \
-	  $(MAKE) --no-print-directory test-unit test-simulation test-ray test-vllm test-cluster
-	@echo "weft: all parts of make test have passed"
+PARTS := lint test-programs test-unit test-simulation test-ray test-attack test-vllm test-cluster
+test: $(READY) ## All tests, a real cluster included (an hour, longer when cold)
+	@trap 'kill $$builder 2>/dev/null' EXIT; times=; for part in $(PARTS); do \
+	  started=$$SECONDS; $(MAKE) --no-print-directory $$part || { echo "weft: $$part failed" >&2; exit 1; }; \
+	  times+="$$(printf '\nweft:   %-16s %5d s' $$part $$((SECONDS - started)))"; \
+	  if [ $$part = test-programs ]; then e2e/cluster/build >/dev/null 2>&1 & builder=$$!; fi; \
+	done; echo "weft: all parts of make test have passed, in $$SECONDS s:$$times"
 
 # Without the first, tests are skipped; the second takes longer than a test may.
 test-programs: $(READY) ## Build the S3 server and helm, which unit tests use (minutes, once)
