@@ -46,9 +46,9 @@ test: $(READY) ## All tests, a real cluster included (an hour, longer when cold)
 	  if [ $$part = test-programs ]; then e2e/cluster/build >/dev/null 2>&1 & builder=$$!; fi; \
 	done; echo "weft: all parts of make test have passed, in $$SECONDS s:$$times"
 
-# Without the first, tests are skipped; the second takes longer than a test may.
-test-programs: $(READY) ## Build the S3 server and helm, which unit tests use (minutes, once)
-	@e2e/cluster/build versitygw helm
+# To build them takes longer than a test may.
+test-programs: $(READY) ## Build API server, S3 server and helm, which unit tests use (minutes, once)
+	@e2e/cluster/build versitygw helm kubernetes kuberay >/dev/null
 
 test-unit: $(READY) ## Tests that need neither Ray, vLLM nor a cluster (minutes)
 	@pytest -m "not ray and not vllm and not cluster"

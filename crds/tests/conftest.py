@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -101,20 +100,16 @@ class ApiServer:
             return False
 
 
-def kube_apiserver() -> Path | None:
-    """The binary that `make cluster` has built, or the one that WEFT_KUBE_APISERVER names."""
-    if named := os.environ.get("WEFT_KUBE_APISERVER"):
-        return Path(named)
-    cache = Path(os.environ.get("WEFT_CACHE", Path.home() / ".cache/weft"))
-    built = sorted(cache.glob("cluster/bin/kubernetes-*/kube-apiserver"))
-    return built[-1] if built else None
+def kube_apiserver() -> Path:
+    """The program; built first unless it is there (`make test-programs` has done so)."""
+    build = Path(__file__).parents[2] / "e2e" / "cluster" / "build"
+    done = subprocess.run([build, "kubernetes"], check=True, timeout=3000, stdout=subprocess.PIPE)
+    return Path(done.stdout.decode().split()[-1]) / "kube-apiserver"
 
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    binary, etcd = kube_apiserver(), shutil.which("etcd")
-    if binary is None or etcd is None:
-        pytest.skip("no kube-apiserver and etcd on this machine; `make cluster` makes them")
+    binary = kube_apiserver()
     folder = tmp_path_factory.mktemp("apiserver")
     client, peer, secure = _free_ports(3)
     token = os.urandom(16).hex()
@@ -124,7 +119,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     store = f"http://127.0.0.1:{client}"
     commands = [
         [
-            etcd,
+            "etcd",
             f"--data-dir={folder}/etcd",
             f"--listen-client-urls={store}",
             f"--advertise-client-urls={store}",

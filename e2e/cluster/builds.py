@@ -13,10 +13,11 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import locks
+from . import locks, packages, toolchain
 from .say import say, step
 from .settings import HERE, KUBERNETES_VERSION, ClusterError, cache_folder
 from .shell import run
@@ -32,6 +33,7 @@ class Component:
     module: str = ""
     files: tuple[str, ...] = ()
     pins: str = ""  # the folder of its go.mod, if another than its name says
+    runs_with: Mapping[str, str] = field(default_factory=dict)  # Debian packages, as in `packages`
 
     @property
     def single(self) -> bool:
@@ -68,6 +70,7 @@ COMPONENTS = {
                 f"{_COMMANDS}/kube-proxy",
             ),
             ldflags=_KUBERNETES,
+            runs_with=packages.FOR_API_SERVER,
         ),
         # By itself, since kind brings the rest and this takes a minute instead of six.
         Component("kubectl", (f"{_COMMANDS}/kubectl",), ldflags=_KUBERNETES, pins="kubernetes"),
@@ -130,12 +133,9 @@ def build(name: str) -> Path:
     """Build unless it is there. Two at once wait for each other instead of working twice."""
     wanted = component(name)
     target = built_folder(name)
+    packages.ensure(wanted.runs_with)
     if target.exists():
         return target
-    if shutil.which("go") is None:
-        raise ClusterError(
-            f"Go is needed to build {name}; its version is in {wanted.folder / 'go.mod'}"
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with locks.held(target.parent / f".{name}.lock", f"builds {name}"):
         if not target.exists():
@@ -157,8 +157,9 @@ def _build_into(target: Path, wanted: Component) -> None:
         with step(f"building {wanted.name} (once; log: {log})"):
             # It dies with us: what is stopped, or given up, must not go on beside the next try.
             dies = ["setpriv", "--pdeathsig", "TERM"]
-            command = [*dies, "nice", "-n", "19", "go", "build", *_flags(wanted), "-o", f"{draft}/"]
-            run([*command, *wanted.programs], cwd=wanted.folder, env=env, seconds=3600, log=log)
+            build = [toolchain.go(), "build", *_flags(wanted), "-o", f"{draft}/", *wanted.programs]
+            command = [*dies, "nice", "-n", "19", *build]
+            run(command, cwd=wanted.folder, env=env, seconds=3600, log=log)
         _copy_files(draft, wanted, env)
         draft.chmod(0o755)
         draft.rename(target)
@@ -170,7 +171,7 @@ def _build_into(target: Path, wanted: Component) -> None:
 def _copy_files(draft: Path, wanted: Component, env: dict[str, str]) -> None:
     if not wanted.files:
         return
-    where = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", wanted.module]
+    where = [toolchain.go(), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", wanted.module]
     source = Path(run(where, cwd=wanted.folder, env=env).strip())
     for relative in wanted.files:
         origin, copy = source / relative, draft / Path(relative).name

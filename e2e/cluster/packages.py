@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import locks
 from .say import say, step
-from .settings import ClusterError, logs_folder
+from .settings import ClusterError, cache_folder, logs_folder
 from .shell import run
 
 # Package -> a file that it brings. A file is looked for, not the package data base: on a machine
 # that has the program from elsewhere nothing is installed.
+FOR_API_SERVER = {"etcd-server": "etcd", "openssl": "openssl"}
 FOR_NODES = {
-    "etcd-server": "etcd",
+    **FOR_API_SERVER,
     "containerd": "containerd",
     "runc": "runc",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
@@ -24,7 +26,6 @@ FOR_NODES = {
     "ethtool": "ethtool",
     "socat": "socat",
     "iproute2": "ip",
-    "openssl": "openssl",
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdio.h",
     "busybox": "/bin/busybox",
@@ -36,10 +37,23 @@ FOR_IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def ensure(wanted: dict[str, str]) -> None:
-    missing = [package for package, brings in wanted.items() if not _there(brings)]
-    if not missing:
+def ensure(wanted: Mapping[str, str]) -> None:
+    if not _missing(wanted):
         return
+    with locks.held(cache_folder() / ".packages.lock", "installs Debian packages"):
+        _install(_missing(wanted))
+    if still := _missing(wanted):
+        log = logs_folder() / "apt.log"
+        raise ClusterError(f"installed, yet not to be found: {', '.join(still)}; see {log}")
+
+
+def _missing(wanted: Mapping[str, str]) -> list[str]:
+    return [package for package, brings in wanted.items() if not _there(brings)]
+
+
+def _install(missing: list[str]) -> None:
+    if not missing:
+        return  # Another process has done it meanwhile.
     if shutil.which("apt-get") is None:
         raise ClusterError(f"please install what Debian calls {' '.join(missing)}")
     if os.geteuid() != 0:
@@ -51,9 +65,6 @@ def ensure(wanted: dict[str, str]) -> None:
         with _no_services():
             install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
             run(install, env=env, seconds=900, log=log)
-    still = [package for package, brings in wanted.items() if not _there(brings)]
-    if still:
-        raise ClusterError(f"installed, yet not to be found: {', '.join(still)}; see {log}")
 
 
 def _there(brings: str) -> bool:

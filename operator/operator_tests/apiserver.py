@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -26,7 +24,6 @@ from kubernetes.aio.client.api_client import ApiClient
 from weft_operator.api import Api
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("WEFT_CACHE") or Path.home() / ".cache" / "weft") / "cluster"
 TOKEN = "of-the-tests"
 
 
@@ -40,8 +37,6 @@ class ApiServer:
 def api_server(folder: Path) -> Iterator[ApiServer]:
     """Runs until left; `folder` takes its data and logs."""
     program = built("kubernetes", "kube-apiserver")
-    etcd = shutil.which("etcd")
-    assert etcd, "etcd is missing: apt-get install etcd-server (e2e/cluster/up does it)"
     with contextlib.ExitStack() as stack:
         etcd_port, peer_port, port = free_ports(3)
         etcd_url = f"http://127.0.0.1:{etcd_port}"
@@ -50,7 +45,7 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
             stack,
             folder / "etcd.log",
             [
-                etcd,
+                "etcd",
                 f"--data-dir={folder / 'etcd'}",
                 f"--listen-client-urls={etcd_url}",
                 f"--advertise-client-urls={etcd_url}",
@@ -116,14 +111,10 @@ def make_namespace(server: ApiServer, name: str) -> None:
 
 
 def built(component: str, program: str) -> Path:
-    found = sorted(
-        (CACHE / "bin").glob(f"{component}-*/{program}"), key=lambda p: p.stat().st_mtime
-    )
-    if not found:
-        build = ROOT / "e2e" / "cluster" / "build"
-        subprocess.run([build, component], check=True, timeout=3000)
-        found = list((CACHE / "bin").glob(f"{component}-*/{program}"))
-    return found[-1]
+    """Where it lies, with what it needs; built first unless it is there."""
+    build = ROOT / "e2e" / "cluster" / "build"
+    done = subprocess.run([build, component], check=True, timeout=3000, stdout=subprocess.PIPE)
+    return Path(done.stdout.decode().split()[-1]) / program
 
 
 def free_ports(count: int) -> list[int]:

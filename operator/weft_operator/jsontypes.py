@@ -15,16 +15,16 @@ Object = dict[str, Any]
 
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)-?[0-9]+(?:[,}\]]|$)")
+_WRITTEN_OTHERWISE: Final = re.compile(rb"e(?<=[0-9]e)-?[0-9]+(?:[,}\]]|$)|0\.0000")
 
 
 def canonical(value: Any) -> bytes:
     """The same bytes for the same content, whatever the order of the keys; and the same in every
     release, since digests of them stand on the objects that run."""
     text = _ENCODER.encode(value)
-    if _EXPONENT.search(text) is None:
+    if _WRITTEN_OTHERWISE.search(text) is None:
         return text
-    # Numbers as 1e+16 are the one thing that the standard library writes otherwise.
+    # Numbers as 1e+16 and 1e-05 are the one thing that the standard library writes otherwise.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
