@@ -45,12 +45,16 @@ def test_the_files_fit_the_models() -> None:
 def test_check_says_which_file_is_stale(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    for folder in generate.FOLDERS:
+        (tmp_path / folder).mkdir(parents=True)
     assert generate.main(["--check"]) == 1
-    assert "weft.dev_agentpools.yaml: does not fit" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    for folder in generate.FOLDERS:
+        assert f"{folder}/weft.dev_agentpools.yaml: does not fit" in told
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
-    (tmp_path / "weft.dev_agentpools.yaml").write_text("old")
+    (tmp_path / "charts/weft/files/crds/weft.dev_agentpools.yaml").write_text("old")
     assert generate.main(["--check"]) == 1
 
 

@@ -1,4 +1,5 @@
-"""`python -m weft_api.generate` writes the CRDs next to this package; `--check` only compares."""
+"""`python -m weft_api.generate` writes the CRDs next to this package, and the chart's copies of
+them (Helm reads no file outside a chart); `--check` only compares."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from weft_api.pipeline import SyntheticPipeline
 from weft_api.pool import AgentPool
 from weft_api.structural import structural
 
-FOLDER = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("crds", "charts/weft/files/crds")
 HEADER = "# Made by `python -m weft_api.generate` from crds/weft_api; change it there.\n"
 
 
@@ -127,8 +129,9 @@ def crds() -> list[dict[str, Any]]:
 def files() -> dict[Path, str]:
     """Path -> content of the generated files."""
     return {
-        FOLDER / f"{GROUP}_{item['spec']['names']['plural']}.yaml": HEADER + _yaml(item)
+        ROOT / folder / f"{GROUP}_{item['spec']['names']['plural']}.yaml": HEADER + _yaml(item)
         for item in crds()
+        for folder in FOLDERS
     }
 
 
@@ -153,11 +156,12 @@ def main(arguments: list[str]) -> int:
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path in stale:
+        name = path.relative_to(ROOT)
         if check:
-            print(f"{path.name}: does not fit crds/weft_api; run python -m weft_api.generate")
+            print(f"{name}: does not fit crds/weft_api; run python -m weft_api.generate")
         else:
             path.write_text(files()[path], encoding="utf-8")
-            print(f"{path.name}: written")
+            print(f"{name}: written")
     return 1 if check and stale else 0
 
 

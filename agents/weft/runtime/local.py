@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import psutil
 import ray
+from ray._private.parameter import RayParams as _RayParams
 
 from weft.data.errors import OutputError
 from weft.data.plans import StoredPlans, next_generation
@@ -243,10 +245,14 @@ def start_ray(namespace: str, *, import_from: Sequence[Path] = (), cpus: int = 1
     ray._private.worker.print_to_stdstream = lambda *args, **options: None
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    for ports in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"):
-        # No port: Ray says in its log that it serves no metrics there, and goes on. (It has no
-        # other switch for these two, which are open to all and the same for every run.)
-        os.environ.setdefault(ports, "99999")
+    # No port: Ray says in its log that it serves no metrics there, and goes on. (It has no other
+    # switch for this one, which is open to all and the same for every run.)
+    os.environ.setdefault("DASHBOARD_METRIC_PORT", "99999")
+    # Two of its processes have nothing to do in a run: one would send logs to a driver that does
+    # not listen, the other add nodes. There is no other switch for them.
+    ray._private.parameter.RayParams = functools.partial(
+        _RayParams, include_log_monitor=False, no_monitor=True
+    )
     started = time.monotonic()
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
