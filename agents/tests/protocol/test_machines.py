@@ -19,7 +19,7 @@ from weft.protocol.view import Member, View
 
 def work(row: int, priority: int = 0, deadline: float = 0.0) -> Work:
     message = Message(row, 1, 0, 0, "a", 0, b"", priority=priority, deadline=deadline)
-    return Work(message, None, message.tag)
+    return Work(message, None, message.lane, message.tag)
 
 
 # the inbox

@@ -77,7 +77,7 @@ class ForgetfulAgent(Forgetful):
         self._inbox.extend(frame.messages)
 
     def take(self, now: float) -> Work | None:
-        return Work(self._inbox.popleft(), None, 0) if self._inbox else None
+        return Work(self._inbox.popleft(), None, 0, 0) if self._inbox else None
 
     def complete(self, work: Work, to: str, body: bytes, segment: bytes | None, now: float) -> None:
         message = work.message

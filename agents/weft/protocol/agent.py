@@ -81,7 +81,7 @@ class AgentNode(Node):
             return self._take_suspect()
         while (work := self.inbox.pop()) is not None:
             message = work.message
-            if self.fence.passed(message.lane, work.tag):
+            if self.fence.passed(work.lane, work.tag):
                 self._drop(work)
             elif message.crashes > self.max_crashes and message.part is None:
                 message.reason = self.too_many_crashes(message)
@@ -144,7 +144,7 @@ class AgentNode(Node):
         if work.parent is not None:
             work.parent.open += len(parts) - 1
         for part in parts:
-            self._pass_on(Work(part, work.parent, part.tag), self._target_of(part), now)
+            self._pass_on(Work(part, work.parent, part.lane, part.tag), self._target_of(part), now)
         return True
 
     def _finish(self, work: Work, segment: bytes | None, now: float) -> bool:
@@ -153,7 +153,7 @@ class AgentNode(Node):
         message = work.message
         if self.fenced_off:
             return False
-        if self.fence.passed(message.lane, work.tag):
+        if self.fence.passed(work.lane, work.tag):
             # Another lineage of the row has come by since: what was done here must take no effect.
             self._drop(work)
             return False
@@ -193,7 +193,7 @@ class AgentNode(Node):
         self.inbox = Inbox()
         for work in works:
             message = work.message
-            if self.fence.passed(message.lane, work.tag):
+            if self.fence.passed(work.lane, work.tag):
                 self._drop(work)
                 continue
             target = self._target_of(message)
@@ -275,7 +275,7 @@ class AgentNode(Node):
             self.parts.stow(work.message)
         kept = self.outbox.retain(work.message, work.parent)
         kept.borrowed = borrowed
-        self._send(kept, target, now)
+        super()._send(kept, target, now)
 
     def _send(self, kept: Retained, target: int, now: float) -> None:
         if target == self.incarnation:
@@ -288,9 +288,9 @@ class AgentNode(Node):
     def _keep(self, message: Message, parent: Parent | None, now: float) -> None:
         """To ourselves: one process would hold the row alone, so the sender before us keeps his
         copy until the row has moved on."""
-        tag = message.tag
-        if self.fence.admit(message.lane, tag):
-            self._admitted(Work(message, parent, tag), now)
+        lane, tag = message.lane, message.tag
+        if self.fence.admit(lane, tag):
+            self._admitted(Work(message, parent, lane, tag), now)
         elif parent is not None:
             self._free(parent)
 
@@ -385,7 +385,7 @@ class AgentNode(Node):
         suspects = self.quarantine
         for work in suspects.begin():
             self._tell_holder(work, in_hand=True)
-            if self.fence.passed(work.message.lane, work.tag):
+            if self.fence.passed(work.lane, work.tag):
                 self._put_down(work)
                 self._drop(work)
 
@@ -411,9 +411,9 @@ class AgentNode(Node):
             self._free(work.parent)
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
-        tag = message.tag
-        if self.fence.admit(message.lane, tag):
-            self._admitted(Work(message, Parent(peer, message.ref), tag), now)
+        lane, tag = message.lane, message.tag
+        if self.fence.admit(lane, tag):
+            self._admitted(Work(message, Parent(peer, message.ref), lane, tag), now)
         else:
             self._settle(peer, message.ref)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 ORDINAL_BITS = 48
+_ORDINALS = (1 << ORDINAL_BITS) - 1
 _STATUSES = ("", "accepted", "rejected", "dead")
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
 
@@ -22,18 +23,20 @@ class CommittedRows:
         return sum(self.counts.values())
 
     def __contains__(self, row: int) -> bool:
-        return bool(self.status(row))
+        codes = self._partitions.get(row >> ORDINAL_BITS)
+        ordinal = row & _ORDINALS
+        return codes is not None and ordinal < len(codes) and codes[ordinal] != 0
 
     def status(self, row: int) -> str:
         """`accepted`, `rejected`, `dead`, or "" for a row that is not committed."""
         codes = self._partitions.get(row >> ORDINAL_BITS)
-        ordinal = row & ((1 << ORDINAL_BITS) - 1)
+        ordinal = row & _ORDINALS
         return _STATUSES[codes[ordinal]] if codes is not None and ordinal < len(codes) else ""
 
     def add(self, row: int, status: str) -> bool:
         """Note the end of a row; False when it was there already (its first end stands)."""
         codes = self._partitions.setdefault(row >> ORDINAL_BITS, bytearray())
-        ordinal = row & ((1 << ORDINAL_BITS) - 1)
+        ordinal = row & _ORDINALS
         if ordinal >= len(codes):
             codes.extend(bytes(max(ordinal + 1 - len(codes), min(len(codes), 1 << 20), 1024)))
         if codes[ordinal]:

@@ -17,8 +17,9 @@ class Work(msgspec.Struct, gc=False, eq=False):
     message: Message
     parent: Parent | None
     """Whom to tell when it has been passed on; None where its sender has been told, or is dead."""
+    lane: Lane
     tag: int
-    """With which it was admitted."""
+    """With which it was admitted to the lane."""
     branches: tuple[Work, ...] = ()
     """Of a row that was joined: what it was joined of, first the row itself as it was divided."""
 

@@ -121,7 +121,7 @@ def joined(works: list[Work]) -> Work:
     )
     parents = tuple(work.parent for work in works if work.parent is not None)
     parent = Parent(0, 0, joined=parents) if parents else None
-    return Work(message, parent, message.tag, tuple(works))
+    return Work(message, parent, message.lane, message.tag, tuple(works))
 
 
 def divided(
