@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from following import to_the_end, until_committed
 
 from weft.runtime.local import LocalRun
-from weft.runtime.status import Status
 from weft_api.load import load
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -83,9 +81,9 @@ def test_every_divided_row_is_joined_once_and_in_order_though_each_role_is_kille
     plan = load([tmp_path / "pipeline.yaml"]).compile()
     with LocalRun(plan, import_from=[tmp_path]) as run:
         for number, victim in enumerate(["join-0", "solve-1", "ask-0", "weft-head", "join-1"]):
-            _wait_for(run, committed=40 * (number + 1))
+            until_committed(run, 40 * (number + 1))
             os.kill(run.pids()[victim], signal.SIGKILL)
-        *_, status = _statuses(run)
+        status = to_the_end(run)
     assert status.phase == "Succeeded", status
     rows = DeltaTable(tmp_path / "out").to_pandas()
     assert Counter(Counter(rows["id"]).values()) == {1: ROWS}
@@ -104,22 +102,3 @@ def test_every_divided_row_is_joined_once_and_in_order_though_each_role_is_kille
             ("doubt", 1, 3),
             ("join", 2, 0),
         ]
-
-
-def _wait_for(run: LocalRun, *, committed: int) -> None:
-    for status in _statuses(run):
-        if status.rows.accepted >= committed:
-            return
-    raise AssertionError("the run ended early")
-
-
-def _statuses(run: LocalRun) -> Iterator[Status]:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        status = run.status()
-        if status is not None:
-            yield status
-            if status.finished:
-                return
-        time.sleep(0.1)
-    raise AssertionError("no end in sight")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from following import to_the_end, until_committed
 
 from weft.cli.applying import apply
 from weft.cli.refused import Refused
 from weft.runtime.local import LocalRun
-from weft.runtime.status import Status
 from weft_api.errors import ManifestErrors
 from weft_api.load import load
 
@@ -117,14 +116,14 @@ def test_a_prompt_changed_ten_times_is_used_by_new_rows_and_no_row_mixes_version
 ) -> None:
     folder = Folder(tmp_path)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
-        _wait_for(run, committed=40)
+        until_committed(run, 40)
         pids = run.pids()
         for version in range(2, 12):
             folder.write(version=version, style=f"style {version}")
             folder.apply()
-            _wait_for(run, committed=40 + 40 * version)
+            until_committed(run, 40 + 40 * version)
         assert run.pids() == pids
-        status = _wait_for_end(run)
+        status = to_the_end(run)
     assert status.plan_generation == 11
     took = [float(found) for found in re.findall(r"after ([0-9.]+) s", capsys.readouterr().out)]
     assert len(took) == 10
@@ -145,10 +144,10 @@ def test_rows_that_no_agent_has_begun_run_by_the_newest_version(tmp_path: Path) 
     folder = Folder(tmp_path, rows=60, hops=2, replicas=1, concurrency=1, pause=0.25)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
         for version in range(2, 5):
-            _wait_for(run, committed=_committed(run) + 4)
+            until_committed(run, _committed(run) + 4)
             folder.write(version=version)
             folder.apply()
-        _wait_for_end(run)
+        to_the_end(run)
     rows = _rows(tmp_path)
     assert Counter(Counter(rows["row"]).values()) == {1: 60}
     plans = [{segment["plan"] for segment in provenance} for provenance in rows["provenance"]]
@@ -166,11 +165,11 @@ def test_a_rule_for_the_source_holds_for_rows_that_were_read_before_it_came(
     source = "{dataset: {uri: rows.jsonl, idField: id}}"
     folder = Folder(tmp_path, source=source, hops=2, replicas=1, concurrency=2, pause=0.1)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
-        _wait_for(run, committed=10)
+        until_committed(run, 10)
         allowed = "{column: licence, values: [MIT]}"
         folder.write(version=2, rules=f"[{{name: ours, action: reject, source: {allowed}}}]")
         folder.apply()
-        _wait_for_end(run)
+        to_the_end(run)
     rows = _rows(tmp_path)
     assert len(rows) == 200
     accepted = rows[rows["status"] == "accepted"]
@@ -187,11 +186,11 @@ def test_a_rule_for_the_source_holds_for_rows_that_were_read_before_it_came(
 def test_rows_on_their_way_adopt_the_new_version_and_never_an_older_one(tmp_path: Path) -> None:
     folder = Folder(tmp_path, policy="Adopt", hops=12, rows=400)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
-        _wait_for(run, committed=40)
+        until_committed(run, 40)
         for version in range(2, 6):
             folder.write(version=version)
             folder.apply()
-        _wait_for_end(run)
+        to_the_end(run)
     rows = _rows(tmp_path)
     assert len(rows) == 400
     mixed = 0
@@ -206,7 +205,7 @@ def test_rows_on_their_way_adopt_the_new_version_and_never_an_older_one(tmp_path
 def test_a_version_with_a_fault_is_refused_and_the_old_one_goes_on(tmp_path: Path) -> None:
     folder = Folder(tmp_path, rows=600)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
-        _wait_for(run, committed=20)
+        until_committed(run, 20)
         folder.write(version="{{ row.", style="bad prompt")
         with pytest.raises(ManifestErrors) as caught:
             folder.apply()
@@ -230,7 +229,7 @@ def test_a_version_with_a_fault_is_refused_and_the_old_one_goes_on(tmp_path: Pat
         assert "no such setting" in refused
         assert run.status().plan_generation == 1  # type: ignore[union-attr]
         folder.apply()
-        status = _wait_for_end(run)
+        status = to_the_end(run)
     assert status.plan_generation == 2
     assert status.rows.accepted == 600
 
@@ -238,13 +237,13 @@ def test_a_version_with_a_fault_is_refused_and_the_old_one_goes_on(tmp_path: Pat
 def test_a_head_that_starts_again_goes_on_by_the_plan_that_was_handed_over(tmp_path: Path) -> None:
     folder = Folder(tmp_path, rows=900)
     with LocalRun(load([tmp_path]).compile(), import_from=[tmp_path]) as run:
-        _wait_for(run, committed=20)
+        until_committed(run, 20)
         folder.write(version=2)
         folder.apply()
         before = run.pids()
         os.kill(before["weft-head"], signal.SIGKILL)
         os.kill(before["first-0"], signal.SIGKILL)
-        status = _wait_for_end(run)
+        status = to_the_end(run)
     assert status.plan_generation == 2
     rows = _rows(tmp_path)
     assert Counter(Counter(rows["row"]).values()) == {1: 900}
@@ -276,26 +275,3 @@ def _rows(folder: Path) -> Any:
 def _committed(run: LocalRun) -> int:
     status = run.status()
     return status.rows.accepted if status is not None else 0
-
-
-def _wait_for(run: LocalRun, *, committed: int) -> Status:
-    for status in _statuses(run):
-        if status.rows.accepted + status.rows.dead >= committed:
-            return status
-    raise AssertionError("the run ended early")
-
-
-def _wait_for_end(run: LocalRun) -> Status:
-    return list(_statuses(run))[-1]
-
-
-def _statuses(run: LocalRun):  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline:
-        status = run.status()
-        if status is not None:
-            yield status
-            if status.finished:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"no end in sight: {status}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from following import to_the_end, until_committed
 
 from weft.runtime.local import LocalRun
-from weft.runtime.status import Status
 from weft_api.load import load
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -74,9 +73,9 @@ def test_every_row_is_committed_once_though_each_role_is_killed(manifests: Path)
     victims = ["first-0", "second-0", "writer-0", "weft-head"]
     with LocalRun(plan, import_from=[manifests]) as run:
         for number, victim in enumerate(victims):
-            _wait_for(run, committed=40 * (number + 1))
+            until_committed(run, 40 * (number + 1))
             os.kill(run.pids()[victim], signal.SIGKILL)
-        status = _wait_for_end(run)
+        status = to_the_end(run)
     assert status.phase == "Succeeded", status
     rows = DeltaTable(manifests / "out").to_pandas()
     assert Counter(Counter(rows["id"]).values()) == {1: 600}
@@ -92,33 +91,10 @@ def test_every_row_is_committed_once_though_each_role_is_killed(manifests: Path)
 def test_a_run_that_is_stopped_goes_on_where_it_was(manifests: Path) -> None:
     plan = load([manifests / "pipeline.yaml"]).compile()
     with LocalRun(plan, import_from=[manifests]) as run:
-        before = _wait_for(run, committed=50)
+        before = until_committed(run, 50)
     with LocalRun(plan, import_from=[manifests]) as run:
-        status = _wait_for_end(run)
+        status = to_the_end(run)
     assert status.rows.resumed >= before.rows.accepted
     assert status.rows.accepted + status.rows.dead == 600
     rows = DeltaTable(manifests / "out").to_pandas()
     assert Counter(Counter(rows["id"]).values()) == {1: 600}
-
-
-def _wait_for(run: LocalRun, *, committed: int) -> Status:
-    for status in _statuses(run):
-        if status.rows.accepted + status.rows.dead >= committed:
-            return status
-    raise AssertionError("the run ended early")
-
-
-def _wait_for_end(run: LocalRun) -> Status:
-    return list(_statuses(run))[-1]
-
-
-def _statuses(run: LocalRun):  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline:
-        status = run.status()
-        if status is not None:
-            yield status
-            if status.finished:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"no end in sight: {status}")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from following import to_the_end, until
 
 from weft.runtime.local import LocalRun
-from weft.runtime.status import Status
 from weft_api.load import load
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -85,11 +83,11 @@ def test_exactly_the_target_is_accepted_though_each_role_is_killed_and_the_run_i
     plan = _plan(tmp_path, output=", targetRows: 301")
     with LocalRun(plan, import_from=[tmp_path]) as run:
         for accepted, victim in ((20, "judge-0"), (60, "writer-1"), (100, "weft-head")):
-            _until(run, lambda status, n=accepted: status.rows.accepted >= n)  # type: ignore[misc]
+            until(run, lambda status, n=accepted: status.rows.accepted >= n)  # type: ignore[misc]
             os.kill(run.pids()[victim], signal.SIGKILL)
-        _until(run, lambda status: status.rows.accepted >= 180)
+        until(run, lambda status: status.rows.accepted >= 180)
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        status = _end(run)
+        status = to_the_end(run)
     assert (status.phase, status.reason) == ("Succeeded", "TargetReached")
     assert status.message == "targetRows: 301 rows are accepted"
     assert status.rows.accepted == 301
@@ -102,7 +100,7 @@ def test_exactly_the_target_is_accepted_though_each_role_is_killed_and_the_run_i
 def test_a_source_with_too_few_good_rows_fails_by_name(tmp_path: Path) -> None:
     plan = _plan(tmp_path, rows=30, output=", targetRows: 21")
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        status = _end(run)
+        status = to_the_end(run)
     assert (status.phase, status.reason) == ("Failed", "TargetMissed")
     assert "20 of 21 rows are accepted" in status.message
     assert status.rows.pending == 0
@@ -112,7 +110,7 @@ def test_a_budget_ends_the_run_in_order_and_a_raised_one_goes_on(tmp_path: Path)
     budget = 'budget: {{tokens: {0}, prices: [{{model: simulator, completion: "1000"}}]}}'
     plan = _plan(tmp_path, rows=3000, more=budget.format(3000))
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        status = _end(run)
+        status = to_the_end(run)
     assert (status.phase, status.reason) == ("Stopped", "TokenBudgetSpent")
     assert "of 3,000 tokens used; raise spec.budget.tokens" in status.message
     assert (status.rows.in_flight, status.rows.committing) == (0, 0)
@@ -128,13 +126,13 @@ def test_a_budget_ends_the_run_in_order_and_a_raised_one_goes_on(tmp_path: Path)
     assert rows["promptTokens"].sum() + rows["completionTokens"].sum() == used
 
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        again = _end(run)
+        again = to_the_end(run)
     assert again.reason == "TokenBudgetSpent"
     assert again.rows.accepted + again.rows.rejected == made
 
     plan = _plan(tmp_path, rows=3000, more=budget.format(10**9))
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        final = _end(run)
+        final = to_the_end(run)
     assert final.phase == "Succeeded"
     assert final.rows.accepted == 2000
     assert final.tokens.completion > status.tokens.completion
@@ -143,9 +141,9 @@ def test_a_budget_ends_the_run_in_order_and_a_raised_one_goes_on(tmp_path: Path)
 def test_a_run_that_is_drained_ends_stopped(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        _until(run, lambda status: status.rows.accepted >= 10)
+        until(run, lambda status: status.rows.accepted >= 10)
         run.drain()
-        status = _end(run)
+        status = to_the_end(run)
     assert (status.phase, status.reason) == ("Stopped", "DrainRequested")
     assert not status.finished
     assert (status.rows.in_flight, status.rows.committing) == (0, 0)
@@ -154,30 +152,6 @@ def test_a_run_that_is_drained_ends_stopped(tmp_path: Path) -> None:
 def test_too_many_rejections_end_the_run_as_failed(tmp_path: Path) -> None:
     plan = _plan(tmp_path, more="stopOn: {rejectionRate: 0.2, afterRows: 50}")
     with LocalRun(plan, import_from=[tmp_path]) as run:
-        status = _end(run)
+        status = to_the_end(run)
     assert (status.phase, status.reason) == ("Failed", "RejectionRateTooHigh")
     assert status.rows.pending
-
-
-def _until(run: LocalRun, holds: Any) -> Status:
-    for status in _statuses(run):
-        if holds(status):
-            return status
-    raise AssertionError("the run ended early")
-
-
-def _end(run: LocalRun) -> Status:
-    return list(_statuses(run))[-1]
-
-
-def _statuses(run: LocalRun) -> Iterator[Status]:
-    deadline = time.monotonic() + 150
-    status = None
-    while time.monotonic() < deadline:
-        status = run.status()
-        if status is not None:
-            yield status
-        if run.over:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"no end in sight: {status}")

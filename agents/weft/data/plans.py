@@ -18,6 +18,7 @@ from weft_api.plan import Plan
 log = logging.getLogger(__name__)
 
 _FOLDER = "plans"
+_REFUSED = "plans-refused"
 
 
 class StoredPlans:
@@ -30,6 +31,15 @@ class StoredPlans:
     def save(self, plan: Plan) -> None:
         """Keep the plan; durable when this returns."""
         self._files.write(_name(plan.generation), plan.to_json().encode())
+
+    def refuse(self, plan: Plan, why: str) -> None:
+        """Note that those who were to run by the plan cannot; a head that finds it mounted when it
+        starts has nobody to ask."""
+        self._files.write(f"{_REFUSED}/{plan.digest()}", why.encode())
+
+    def refusal(self, plan: Plan) -> str:
+        """Why a plan of this content was refused, or ""."""
+        return (self._files.read(f"{_REFUSED}/{plan.digest()}") or b"").decode()
 
     def newest(self, *, uid: str, most: int) -> list[Plan]:
         """At most `most` plans of the pipeline with this uid, the newest first.

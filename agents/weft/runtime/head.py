@@ -4,6 +4,7 @@ the way in."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -84,6 +85,8 @@ class HeadProcess:
         self._grace = grace
         self._rolls = rolls
         self._generations = Generations(plan)
+        self._refused = ""
+        """Why the plan that this head was started with is not the one it runs by."""
         self._stored = StoredPlans(plan.output.uri, from_environment())
         self._updating = asyncio.Lock()
         self._on_death = on_death
@@ -169,19 +172,27 @@ class HeadProcess:
             if plan == self.plan:
                 return  # Handed over again, by one who had no answer the first time.
             self._check_successor(plan)
-            check_plan(plan)
-            registry = self._registry
-            if registry is not None and (
-                faults := await registry.offer(plan.to_json(), OFFER_TIMEOUT)
-            ):
-                raise PlanRefused("\n".join(faults))
+            try:
+                await self._judge(plan)
+            except PlanRefused as refused:
+                with contextlib.suppress(OutputError):
+                    await self._call(partial(self._stored.refuse, plan, str(refused)))
+                raise
             try:
                 await self._call(partial(self._stored.save, plan))
             except OutputError as error:
                 raise PlanRefused(f"the plan cannot be kept: {error}") from None
             self.plan = plan
+            self._refused = ""
             self._adopt(plan)
             log.info("plan generation %d is out", plan.generation)
+
+    async def _judge(self, plan: Plan) -> None:
+        """Raises `PlanRefused` where it does not compile, or somebody here could not run by it."""
+        check_plan(plan)
+        registry = self._registry
+        if registry is not None and (faults := await registry.offer(plan.to_json(), OFFER_TIMEOUT)):
+            raise PlanRefused("\n".join(faults))
 
     def _check_successor(self, plan: Plan) -> None:
         """Raises `PlanRefused` for a plan that this one cannot turn into while it runs."""
@@ -236,7 +247,6 @@ class HeadProcess:
     async def _open(self) -> int:
         """Read back what is committed. Returns this head's generation."""
         options = from_environment()
-        check_plan(self.plan)
         await self._call(partial(probe_store, self.plan.output.uri, options))
         await self._take_up()
         plan = self.plan
@@ -273,15 +283,28 @@ class HeadProcess:
         return generation
 
     async def _take_up(self) -> None:
-        """Go by the newest plan that was handed to this head or to one before it."""
+        """Go by the newest plan that was handed to this head or to one before it, and was not
+        refused."""
         stored = await self._call(partial(self._stored.newest, uid=self.plan.uid, most=MOST))
         given = self.plan
+        known = any(plan.generation == given.generation for plan in stored)
+        if (
+            # On a cluster the newest plan is mounted, whatever the head before has said to it.
+            self._rolls
+            and stored
+            and not known
+            and (why := await self._call(partial(self._stored.refusal, given)))
+        ):
+            self._refused = f"plan generation {given.generation} was refused: {why}"
+            log.warning("%s; generation %d goes on", self._refused, stored[0].generation)
+            given, known = stored[0], True
         # Only one who waits for rows of an earlier head meets such as run by older plans.
+        self._generations = Generations(given)
         for plan in stored if self._grace else stored[:1]:
             self._generations.add(plan)
-        self._generations.add(given)
         self.plan = self._generations.newest
-        if not any(plan.generation == given.generation for plan in stored):
+        check_plan(self.plan)
+        if not known:
             await self._call(partial(self._stored.save, given))
 
     def _serve(self, generation: int, address: str) -> SourceNode:
@@ -517,7 +540,7 @@ class HeadProcess:
         for stats in self._registry.stats.values() if self._registry else ():
             if stats.trouble:
                 return stats.trouble
-        return self._lineage.trouble
+        return self._refused or self._lineage.trouble
 
     async def _call(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
