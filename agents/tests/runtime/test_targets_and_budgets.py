@@ -97,6 +97,17 @@ def test_exactly_the_target_is_accepted_though_each_role_is_killed_and_the_run_i
     assert sorted(rows["row"]) == list(range(451))
 
 
+def test_rows_that_only_the_target_holds_back_do_not_wait_for_the_writers_interval(
+    tmp_path: Path,
+) -> None:
+    plan = _plan(tmp_path, output=", targetRows: 30")
+    slow = plan.output.model_copy(update={"commit_interval": 3600.0})
+    with LocalRun(plan.model_copy(update={"output": slow}), import_from=[tmp_path]) as run:
+        status = to_the_end(run)
+    assert (status.phase, status.reason) == ("Succeeded", "TargetReached")
+    assert status.rows.accepted == 30
+
+
 def test_a_source_with_too_few_good_rows_fails_by_name(tmp_path: Path) -> None:
     plan = _plan(tmp_path, rows=30, output=", targetRows: 21")
     with LocalRun(plan, import_from=[tmp_path]) as run:

@@ -60,6 +60,9 @@ class Feed:
         self._source_ended = False
         self.suspended = False
         """Issues nothing while true (the run drains)."""
+        self.awaits_target = False
+        """There is room, but all that `targetRows` wants is on its way: how it ends decides whether
+        more is needed."""
 
     def update(self, plan: Plan) -> None:
         """Issue by this plan from now on. Its source is the same."""
@@ -135,7 +138,11 @@ class Feed:
     def _may_begin(self, row: int) -> bool:
         """Whether there is room, and the target leaves some."""
         node, target = self._node, self._plan.output.target_rows
-        return node.room() and node.needed(row, target, self._done.counts["accepted"])
+        if not node.room():
+            return False
+        needed = node.needed(row, target, self._done.counts["accepted"])
+        self.awaits_target = not needed
+        return needed
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

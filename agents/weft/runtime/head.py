@@ -367,7 +367,7 @@ class HeadProcess:
                 feed.room()
             if feeding.done():
                 feeding.result()
-            if feed.exhausted:
+            if feed.exhausted or feed.awaits_target:
                 registry.hurry()
             over = (feed.exhausted or feed.suspended) and not self._injection.busy
             if over and not node.outstanding and not node.adopting:
@@ -414,8 +414,9 @@ class HeadProcess:
 
     def _hurry_last(self, node: SourceNode, feed: Feed) -> None:
         """Have the writers commit at once when they have all that is under way, and no more is to
-        come."""
-        over = (feed.exhausted or feed.suspended) and not self._injection.busy
+        come, or none before it is known how these ended."""
+        over = feed.exhausted or feed.suspended or feed.awaits_target
+        over = over and not self._injection.busy
         arrived = over and 0 < len(node.outstanding) == len(node.arrived)
         if arrived and not self._all_arrived and self._registry is not None:
             self._registry.hurry(now=True)

@@ -281,7 +281,8 @@ class Process(ABC):
 
     @abstractmethod
     def hurry(self, now: bool) -> None:
-        """The source is exhausted. `now`: and all rows under way have arrived at the writers."""
+        """The source is exhausted, or only the target holds it back. `now`: and all rows under way
+        have arrived at the writers."""
 
 
 def resident_bytes() -> int:

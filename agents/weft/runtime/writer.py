@@ -27,8 +27,8 @@ from weft_api.plan import Plan
 RETRY_AFTER = 1.0
 """Seconds between a failed commit and the next try; the store's own patience comes on top."""
 HURRY = 1.0
-"""Seconds that a finished row waits for company at the most once the source is exhausted; the last
-ones do not wait."""
+"""Seconds that a finished row waits for company at the most once the source is exhausted, or
+only the target holds it back; the last ones do not wait."""
 
 _T = TypeVar("_T")
 
