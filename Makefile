@@ -37,7 +37,8 @@ lint: $(READY) ## Ruff, mypy --strict, import rules (under a minute)
 	@ruff check . && ruff format --check . && mypy && lint-imports --no-logo
 
 # The parts of `make test`, in the order of what they cost. Each can be run alone. What the cluster is
-# made of takes a quarter of an hour to build, once: so that is begun beside the first of them.
+# made of takes a quarter of an hour to build, once: so that is done beside the unit tests, which leave
+# a core to it.
 PARTS := lint test-programs test-unit test-simulation test-ray test-attack test-vllm test-cluster
 test: $(READY) ## All tests, a real cluster included (an hour, longer when cold)
 	@trap 'kill $$builder 2>/dev/null' EXIT; times=; for part in $(PARTS); do \
@@ -46,9 +47,9 @@ test: $(READY) ## All tests, a real cluster included (an hour, longer when cold)
 	  if [ $$part = test-programs ]; then e2e/cluster/build >/dev/null 2>&1 & builder=$$!; fi; \
 	done; echo "weft: all parts of make test have passed, in $$SECONDS s:$$times"
 
-# To build them takes longer than a test may.
-test-programs: $(READY) ## Build API server, S3 server and helm, which unit tests use (minutes, once)
-	@e2e/cluster/build versitygw helm kubernetes kuberay >/dev/null
+# Without the first, tests are skipped; the second takes longer than a test may.
+test-programs: $(READY) ## Build the S3 server and helm, which unit tests use (minutes, once)
+	@e2e/cluster/build versitygw helm >/dev/null
 
 test-unit: $(READY) ## Tests that need neither Ray, vLLM nor a cluster (minutes)
 	@pytest -m "not ray and not vllm and not cluster"

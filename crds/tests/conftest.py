@@ -101,7 +101,7 @@ class ApiServer:
 
 
 def kube_apiserver() -> Path:
-    """The program; built first unless it is there (`make test-programs` has done so)."""
+    """The program; built first unless it is there (`e2e/test` has done so)."""
     build = Path(__file__).parents[2] / "e2e" / "cluster" / "build"
     done = subprocess.run([build, "kubernetes"], check=True, timeout=3000, stdout=subprocess.PIPE)
     return Path(done.stdout.decode().split()[-1]) / "kube-apiserver"

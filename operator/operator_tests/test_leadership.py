@@ -9,6 +9,8 @@ import pytest
 from weft_operator.api import LEASES, Api
 from weft_operator.leadership import Leadership, Times
 
+pytestmark = pytest.mark.cluster
+
 QUICK = Times(duration=2.0, deadline=1.2, retry=0.2, renew=0.3)
 
 

@@ -19,6 +19,8 @@ from operator_tests.samples import pipeline, pool
 from weft_operator.api import CLUSTERS, CONFIG_MAPS, EVENTS, PIPELINES, POOLS, SECRETS, Api
 from weft_operator.jsontypes import Object, dig
 
+pytestmark = pytest.mark.cluster
+
 T = TypeVar("T")
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from weft.runtime.local import LocalRun
 from weft.runtime.status import Status
 
-PATIENCE = 200.0
-"""Seconds; a machine that does much else takes some for what it else does in one."""
+PATIENCE = 150.0
+"""Seconds. Tests that take longer have a longer one of their own."""
 
 
 def until(run: LocalRun, holds: Callable[[Status], bool]) -> Status:
@@ -25,13 +25,13 @@ def until_committed(run: LocalRun, rows: int) -> Status:
     return until(run, lambda status: status.rows.accepted + status.rows.dead >= rows)
 
 
-def to_the_end(run: LocalRun) -> Status:
+def to_the_end(run: LocalRun, *, patience: float = PATIENCE) -> Status:
     """The final status."""
-    return list(_statuses(run))[-1]
+    return list(_statuses(run, patience))[-1]
 
 
-def _statuses(run: LocalRun) -> Iterator[Status]:
-    deadline = time.monotonic() + PATIENCE
+def _statuses(run: LocalRun, patience: float = PATIENCE) -> Iterator[Status]:
+    deadline = time.monotonic() + patience
     status = None
     while time.monotonic() < deadline:
         status = run.status()

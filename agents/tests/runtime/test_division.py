@@ -83,7 +83,7 @@ def test_every_divided_row_is_joined_once_and_in_order_though_each_role_is_kille
         for number, victim in enumerate(["join-0", "solve-1", "ask-0", "weft-head", "join-1"]):
             until_committed(run, 40 * (number + 1))
             os.kill(run.pids()[victim], signal.SIGKILL)
-        status = to_the_end(run)
+        status = to_the_end(run, patience=200)
     assert status.phase == "Succeeded", status
     rows = DeltaTable(tmp_path / "out").to_pandas()
     assert Counter(Counter(rows["id"]).values()) == {1: ROWS}

@@ -275,7 +275,7 @@ class AgentNode(Node):
             self.parts.stow(work.message)
         kept = self.outbox.retain(work.message, work.parent)
         kept.borrowed = borrowed
-        super()._send(kept, target, now)
+        super()._send(kept, target, now)  # Not to ourselves: that is seen to above.
 
     def _send(self, kept: Retained, target: int, now: float) -> None:
         if target == self.incarnation:

@@ -292,7 +292,7 @@ class HeadProcess:
             # On a cluster the newest plan is mounted, whatever the head before has said to it.
             self._rolls
             and stored
-            and not known
+            and stored[0].generation < given.generation
             and (why := await self._call(partial(self._stored.refusal, given)))
         ):
             self._refused = f"plan generation {given.generation} was refused: {why}"
