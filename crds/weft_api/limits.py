@@ -38,8 +38,8 @@ class ModelPrice(Model):
 
 
 class BudgetSpec(Model):
-    """What may be used over the life of the output, by all its runs together. When one of them is
-    spent, no row is begun any more, and those on their way end."""
+    """What may be used over the life of the output, by all its runs together. No more rows are begun
+    than it bears by what rows took so far; when the rest is less than that, the run stops."""
 
     tokens: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = Field(
         default=None,

@@ -81,20 +81,26 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def proxy(upstream: int) -> Iterator[Proxy]:
     """A proxy on loopback, in a thread of its own."""
     made = Proxy(upstream)
-    loop = asyncio.new_event_loop()
     up = threading.Event()
+    loop: asyncio.AbstractEventLoop | None = None
+    stop: asyncio.Event | None = None
 
     async def serve() -> None:
+        nonlocal loop, stop
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(made.take, "127.0.0.1", 0)
         made.port = server.sockets[0].getsockname()[1]
         up.set()
+        await stop.wait()
+        server.close()  # `run` cancels the connections that are open, and waits for them.
 
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(serve(), loop)
     assert up.wait(10)
+    assert loop is not None
+    assert stop is not None
     try:
         yield made
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(stop.set)
         thread.join(10)

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from random import Random
+
+import pytest
 
 from weft.runtime import limits
-from weft.runtime.limits import Used, at_the_end, cost_of, spent, too_many_rejected
+from weft.runtime.limits import (
+    FIRST_ROWS,
+    GROWTH,
+    Used,
+    at_the_end,
+    bounds_rows,
+    cost_of,
+    rest_too_small,
+    rows_borne,
+    spent,
+    too_many_rejected,
+)
 from weft.runtime.usage import MOST_PROCESSES, Usage, decode_usage, encode_usage
 from weft_api.limits import BudgetSpec, ModelPrice, StopOnSpec
 from weft_api.plan import Delivery, Flow, Output, Plan, Source
@@ -62,6 +77,63 @@ def test_each_budget_ends_the_run_in_order_and_says_what_to_raise() -> None:
         assert (stop.phase, stop.reason) == ("Stopped", reason)
         assert stop.message.startswith(f"budget.{field} used; raise spec.budget.")
     assert spent(_plan(), Used(10**12, None, 10**9)) is None
+
+
+def test_a_budget_bears_as_many_rows_as_those_that_ended_tell() -> None:
+    plan = _plan(budget=BUDGET)
+    assert rows_borne(plan, Used(0, Decimal(0), 0), ended=0) == FIRST_ROWS
+    assert rows_borne(plan, Used(500, Decimal("0.2"), 0), ended=0) == FIRST_ROWS
+    # Rows that use nothing tell nothing: never are all begun before one is known.
+    assert rows_borne(plan, Used(0, Decimal(0), 0), ended=10) == FIRST_ROWS + 10 * GROWTH
+    # A rest of 23 rows is kept for half as many, and the last ones are begun one by one.
+    assert rows_borne(plan, Used(300, Decimal("0.01"), 0), ended=10) == 10 + 11
+    assert rows_borne(plan, Used(300, Decimal("0.25"), 0), ended=10) == 10 + 5
+    assert rows_borne(plan, Used(900, Decimal("0.01"), 0), ended=10) == 11
+    assert rows_borne(plan, Used(910, Decimal("0.01"), 0), ended=10) == 10
+    assert bounds_rows(plan)
+    assert not bounds_rows(_plan())
+    assert not bounds_rows(_plan(budget=BudgetSpec(wall_time=Span("1h"))))
+
+
+def test_a_rest_that_is_less_than_a_row_takes_ends_the_run_and_says_what_a_row_takes() -> None:
+    plan = _plan(budget=BUDGET)
+    stop = rest_too_small(plan, Used(970, Decimal("0.1"), 0), ended=10)
+    assert (stop.phase, stop.reason) == ("Stopped", limits.TOKENS_SPENT)
+    assert "970 of 1,000 tokens used, and a row takes about 97; raise spec." in stop.message
+    stop = rest_too_small(plan, Used(10, Decimal("0.48"), 0), ended=10)
+    assert stop.reason == limits.COST_SPENT
+    assert "0.48 of 0.50 used, and a row takes about 0.048; raise spec.budget.cost" in stop.message
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("rows", [20, 300, 5000])
+def test_a_budget_is_kept_to_a_few_rows_though_very_many_would_be_on_their_way(
+    seed: int, rows: int
+) -> None:
+    """Rows of very different lengths, in virtual time; a token a second, told of call by call."""
+    random = Random(seed)
+    mean = 1000.0
+    plan = _plan(budget=BudgetSpec(tokens=int(rows * mean)))
+    active: list[list[float]] = []  # Calls that each row still has to make, their tokens.
+    used, ended, begun, most, widest = 0.0, 0, 0, rows_borne(plan, Used(0, None, 0), 0), 0
+    while active or begun < most:
+        while len(active) < 600 and begun < most and used < rows * mean:
+            calls = random.randint(1, 4)  # A third of the first calls is thrown away at once.
+            lengths = [random.lognormvariate(math.log(mean / 3), 0.7) for _ in range(calls)]
+            active.append(lengths)
+            begun += 1
+        widest = max(widest, len(active))
+        if not active:
+            break
+        for calls_left in active:
+            if random.random() < 0.2:
+                used += calls_left.pop()
+        ended += sum(not each for each in active)
+        active = [each for each in active if each]
+        most = rows_borne(plan, Used(int(used), None, 0), ended)
+    assert abs(used / mean - rows) < 0.02 * rows + 8
+    assert widest == (600 if rows > 1000 else widest)
+    assert widest > rows / 4 or rows > 1000
 
 
 def test_the_cost_is_told_by_model_and_not_without_prices() -> None:

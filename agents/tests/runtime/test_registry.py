@@ -11,6 +11,7 @@ import pytest
 from weft.protocol.directory import Directory, Joining
 from weft.runtime import directory_wire as wire
 from weft.runtime.registry import RECONNECT_WITHIN, Registry
+from weft.runtime.status import Stats
 from weft.transport.handshake import Identity, greet
 from weft.transport.server import Server, dial
 from weft.transport.wire import Connection
@@ -75,6 +76,48 @@ async def listener() -> AsyncIterator[asyncio.Server]:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     yield server
     server.close()
+
+
+def reports(connection: Connection, *, report: int, tokens: int) -> None:
+    stats = Stats(completion_tokens=tokens, process="p")
+    connection.send(wire.encode(wire.Heartbeat(stats, report)))
+
+
+async def test_all_members_are_asked_what_they_have_done_and_one_that_hangs_is_not_waited_for_long(
+    head: Head,
+) -> None:
+    registry = head.registry
+    one, other = await head.join("one", "127.0.0.1:1"), await head.join("other", "127.0.0.1:1")
+    asked = asyncio.create_task(registry.last_reports(10))
+    await asyncio.sleep(0.05)
+    reports(one, report=1, tokens=5)
+    reports(other, report=0, tokens=6)  # A beat that was on its way when it was asked.
+    await asyncio.sleep(0.05)
+    assert not asked.done()
+    reports(other, report=1, tokens=7)
+    await asyncio.wait_for(asked, 1)
+    assert sorted(stats.completion_tokens for stats in registry.stats.values()) == [5, 7]
+
+    began = time.monotonic()
+    asked = asyncio.create_task(registry.last_reports(0.2))
+    reports(one, report=2, tokens=8)
+    await asked
+    assert time.monotonic() - began >= 0.2
+    assert not registry.reported(2)
+    asked = asyncio.create_task(registry.last_reports(10))
+    reports(one, report=3, tokens=9)
+    other.close()  # Nobody waits for one whose connection is broken.
+    await asyncio.wait_for(asked, 1)
+
+
+async def test_a_member_that_comes_after_a_report_was_asked_for_is_asked_as_well(
+    head: Head,
+) -> None:
+    number = head.registry.ask_reports()
+    connection, reader = await dial(f"127.0.0.1:{head.server.port}", timeout=5)
+    await greet(connection, reader, "token", Identity("directory", 0, 0, "quiet"))
+    said = [wire.decode_from(await asyncio.wait_for(reader.read(None), 5)) for _ in range(2)]
+    assert wire.Report(number) in said
 
 
 def address_of(server: asyncio.Server) -> str:

@@ -123,17 +123,20 @@ def test_a_budget_ends_the_run_in_order_and_a_raised_one_goes_on(tmp_path: Path)
     with LocalRun(plan, import_from=[tmp_path]) as run:
         status = to_the_end(run)
     assert (status.phase, status.reason) == ("Stopped", "TokenBudgetSpent")
-    assert "of 3,000 tokens used; raise spec.budget.tokens" in status.message
+    assert "of 3,000 tokens used" in status.message
+    assert "; raise spec.budget.tokens" in status.message
     assert (status.rows.in_flight, status.rows.committing) == (0, 0)
     used = status.tokens.prompt + status.tokens.completion
-    assert used >= 3000
+    # Where 40 rows might be on their way, which take more than that together. No more are begun
+    # than it bears, so that it is missed by a few rows' worth, of some 60 tokens, and no more.
+    assert used == pytest.approx(3000, abs=400)
     assert status.cost is not None
     assert float(status.cost) == pytest.approx(status.tokens.completion / 1000, rel=0.05)
     made = status.rows.accepted + status.rows.rejected
     assert 0 < made < 3000
     rows = DeltaTable(tmp_path / "out").to_pandas()
     assert len(rows) == made
-    # The price of stopping in order: no more than what was on its way.
+    # All that was used is told of, to the last row.
     assert rows["promptTokens"].sum() + rows["completionTokens"].sum() == used
 
     with LocalRun(plan, import_from=[tmp_path]) as run:

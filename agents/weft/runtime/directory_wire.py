@@ -15,6 +15,8 @@ class Join(msgspec.Struct, array_like=True, tag="join"):
 
 class Heartbeat(msgspec.Struct, array_like=True, tag="beat"):
     stats: Stats
+    report: int = 0
+    """Number of the last `Report` that was heard before the stats were taken."""
 
 
 class Leave(msgspec.Struct, array_like=True, tag="leave"):
@@ -61,12 +63,18 @@ class Hurry(msgspec.Struct, array_like=True, tag="hurry"):
     """All rows under way have arrived at the writers: no company will come."""
 
 
+class Report(msgspec.Struct, array_like=True, tag="report"):
+    """Answer with a `Heartbeat` now, not only with the next beat."""
+
+    number: int
+
+
 class Stop(msgspec.Struct, array_like=True, tag="stop"):
     """The run is over."""
 
 
 ToDirectory = Join | Heartbeat | Leave | Draining | PlanVerdict
-FromDirectory = PlanUpdate | PlanOffer | Joined | ViewUpdate | Hurry | Stop
+FromDirectory = PlanUpdate | PlanOffer | Joined | ViewUpdate | Hurry | Report | Stop
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to = msgspec.msgpack.Decoder(ToDirectory).decode

@@ -22,6 +22,7 @@ from weft_api.plan import Plan
 
 if TYPE_CHECKING:
     from weft.governance.source import Admitted, SourceGate
+    from weft.runtime.budget import Budget
 
 CHUNK = 256
 """Rows read at once; as many wait in memory besides those in flight."""
@@ -40,6 +41,7 @@ class Feed:
         node: SourceNode,
         on_issue: Callable[[], None],
         injected: InjectedRows,
+        budget: Budget,
     ) -> None:
         self._plan = plan
         self._gate = source_gate_of(plan)
@@ -48,6 +50,7 @@ class Feed:
         self._node = node
         self._on_issue = on_issue
         self._injected = injected
+        self._budget = budget
         self._batches = 0
         """Of the injected rows: so many have been begun."""
         self._room = asyncio.Event()
@@ -63,6 +66,8 @@ class Feed:
         self.awaits_target = False
         """There is room, but all that `targetRows` wants is on its way: how it ends decides whether
         more is needed."""
+        self.awaits_budget = False
+        """There is room, but the budget bears no more rows, by what is known of it."""
 
     def update(self, plan: Plan) -> None:
         """Issue by this plan from now on. Its source is the same."""
@@ -77,6 +82,11 @@ class Feed:
     def exhausted(self) -> bool:
         """Every row that there is at the moment has been issued, or was done."""
         return self._source_ended and self._batches == self._injected.batches
+
+    @property
+    def begun(self) -> int:
+        """Rows over the life of the output, those that have ended included."""
+        return len(self._done) + len(self._node.outstanding)
 
     def room(self) -> None:
         """Rows have ended, or some were injected: there may be something to do."""
@@ -136,13 +146,17 @@ class Feed:
         await self._room.wait()
 
     def _may_begin(self, row: int) -> bool:
-        """Whether there is room, and the target leaves some."""
+        """Whether there is room, and the target and the budget leave some."""
         node, target = self._node, self._plan.output.target_rows
         if not node.room():
             return False
         needed = node.needed(row, target, self._done.counts["accepted"])
         self.awaits_target = not needed
-        return needed
+        most = self._budget.rows
+        # A row that an earlier head has begun is counted already.
+        borne = most is None or row in node.outstanding or self.begun < most
+        self.awaits_budget = needed and not borne
+        return needed and borne
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

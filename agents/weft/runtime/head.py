@@ -26,6 +26,7 @@ from weft.protocol.source import SourceNode
 from weft.protocol.view import View
 from weft.runtime import collector, limits
 from weft.runtime.accounts import accounts_of
+from weft.runtime.budget import Budget
 from weft.runtime.feed import Feed
 from weft.runtime.generations import MOST, Generations
 from weft.runtime.hops import Hops
@@ -47,6 +48,10 @@ from weft_api.plan import Plan
 TICK = 0.1
 STOP_AFTER = 0.3
 """Seconds that the members have to hear of the end before the head's connections close."""
+
+REPORT_TIMEOUT = 2.0
+"""Seconds that the members have at the end to say what they have used. On a busy machine they need
+some; one that hangs has reported once a second before."""
 
 OFFER_TIMEOUT = 2.0
 """Seconds that the members have to say whether they could run by a new plan. One that has just died
@@ -103,6 +108,7 @@ class HeadProcess:
         self._mesh: Mesh | None = None
         self._registry: Registry | None = None
         self._feed: Feed | None = None
+        self._budget: Budget | None = None
         self.parts = RayParts(place.actor or place.name)
         self._stopping = asyncio.Event()
         self._all_ended = asyncio.Event()
@@ -125,8 +131,16 @@ class HeadProcess:
             await server.start(self.place.bind)
             node = self._serve(generation, f"{self.place.advertise}:{server.port}")
             self._accounts.begin()
+            assert self._registry is not None
+            self._budget = budget = Budget(self._registry, self._accounts.used)
             self._feed = feed = Feed(
-                self.plan, from_environment(), self._done, node, self._flush, self._injection.rows
+                self.plan,
+                from_environment(),
+                self._done,
+                node,
+                self._flush,
+                self._injection.rows,
+                budget,
             )
             self.phase = "Running"
             self._look_at_limits()  # Before the first row: a budget may be spent already.
@@ -141,6 +155,7 @@ class HeadProcess:
             if self._feed is not None:
                 self._feed.close()
             if self._registry is not None:
+                await self._registry.last_reports(REPORT_TIMEOUT)
                 self._registry.stop()
                 await asyncio.sleep(STOP_AFTER)
             if self._mesh is not None:
@@ -453,7 +468,7 @@ class HeadProcess:
     def _look_at_limits(self) -> None:
         """Begin to end when a budget is spent, the target is reached, or too much is rejected."""
         counts, before = self._done.counts, self._before
-        stop = limits.spent(self.plan, self._accounts.used(self.plan))
+        stop = limits.spent(self.plan, self._accounts.used(self.plan)) or self._look_at_budget()
         stop = stop or limits.too_many_rejected(
             self.plan, *(counts[end] - before[end] for end in ("accepted", "rejected", "dead"))
         )
@@ -462,6 +477,17 @@ class HeadProcess:
             stop = limits.target_reached(target, counts["accepted"])
         if stop is not None:
             self._wind_down(stop)
+
+    def _look_at_budget(self) -> limits.Stop | None:
+        """Begin no more rows than it bears. How to end, where it bears none any more."""
+        node, feed, budget = self._node, self._feed, self._budget
+        if node is None or feed is None or budget is None or self.phase != "Running":
+            return None
+        ended, waiting = len(self._done) + len(node.arrived), feed.awaits_budget
+        budget.look(self.plan, ended, time.monotonic(), waiting=waiting)
+        if waiting:
+            feed.room()
+        return budget.ends(self.plan, feed.begun, ended) if waiting else None
 
     def _wind_down(self, stop: limits.Stop) -> None:
         """Begin no row any more; what is on its way ends, and then the run."""

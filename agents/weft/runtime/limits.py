@@ -19,6 +19,14 @@ COST_SPENT = "CostBudgetSpent"
 TIME_SPENT = "WallTimeSpent"
 BUDGETS = frozenset({TOKENS_SPENT, COST_SPENT, TIME_SPENT})
 
+FIRST_ROWS = 8
+GROWTH = 4
+RESERVE = 2
+SMALL_PART = 16
+"""Rows that a budget lets begin before one has ended, and for each that has; or, of those that it
+seems to bear, one in so many: a large budget holds nothing up. And how often it bears what a row
+takes, for each on its way."""
+
 
 class Stop(msgspec.Struct, frozen=True):
     """How a run is to end once nothing is on its way any more."""
@@ -51,17 +59,38 @@ def cost_of(plan: Plan, tokens: Mapping[str, tuple[int, int]]) -> Decimal | None
 
 def spent(plan: Plan, used: Used) -> Stop | None:
     """The budget that is spent, if any."""
-    budget = plan.budget
-    if budget is None:
-        return None
-    if budget.tokens is not None and used.tokens >= budget.tokens:
-        return _spent(TOKENS_SPENT, "tokens", f"{used.tokens:,} of {budget.tokens:,} tokens")
-    if budget.cost is not None and used.cost is not None and used.cost >= budget.cost.value:
-        return _spent(COST_SPENT, "cost", f"{money(used.cost)} of {budget.cost}")
-    if budget.wall_time is not None and used.seconds >= budget.wall_time.seconds:
-        told = f"{used.seconds:.0f} s of {budget.wall_time}"
-        return _spent(TIME_SPENT, "wallTime", told)
+    for line in _lines(plan, used):
+        if line.used >= line.limit:
+            return _spent(line, f"{line.told} used")
     return None
+
+
+def bounds_rows(plan: Plan) -> bool:
+    """Whether there is a budget that rows use up."""
+    return plan.budget is not None and bool(plan.budget.tokens or plan.budget.cost)
+
+
+def rows_borne(plan: Plan, used: Used, ended: int) -> int:
+    """So many rows in all may have been begun, by what the `ended` ones took.
+
+    It bears `RESERVE` times the mean for each row on its way: short rows end first, and those that
+    have not ended are the others. As they end it is known better, and more are begun. In the same
+    way, few rows tell little: until many have ended, no more are begun than some for each of them,
+    or than a small part of what the budget seems to bear."""
+    cautious = FIRST_ROWS + GROWTH * ended
+    lines = [line for line in _per_row(plan, used) if line.used]
+    if not lines or not ended:
+        return cautious
+    rest = min(int(ended * (line.limit - line.used) / line.used) for line in lines)
+    most = ended + max(rest // RESERVE, min(rest, 1))
+    return min(most, max(cautious, most // SMALL_PART))
+
+
+def rest_too_small(plan: Plan, used: Used, ended: int) -> Stop:
+    """How to end when nothing is on its way, and the budget bears no more rows than have ended."""
+    line = max(_per_row(plan, used), key=lambda line: line.used / line.limit)
+    mean = line.mean(ended)
+    return _spent(line, f"{line.told} used, and a row takes about {mean}")
 
 
 def too_many_rejected(plan: Plan, accepted: int, rejected: int, dead: int) -> Stop | None:
@@ -107,6 +136,44 @@ def money(amount: Decimal) -> str:
     return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.2g}"
 
 
-def _spent(reason: str, field: str, told: str) -> Stop:
-    fix = f"raise spec.budget.{field} and run it again to go on"
-    return Stop("Stopped", reason, f"budget.{field}: {told} used; {fix}")
+class _Line(msgspec.Struct, frozen=True):
+    """One of a budget's limits, and how much of it is used."""
+
+    reason: str
+    field: str
+    used: Decimal
+    limit: Decimal
+    told: str
+
+    def mean(self, rows: int) -> str:
+        """Used by one of so many rows."""
+        each = self.used / rows
+        return money(each) if self.field == "cost" else f"{each:,.0f}"
+
+
+def _per_row(plan: Plan, used: Used) -> list[_Line]:
+    """What rows use up."""
+    return [line for line in _lines(plan, used) if line.reason != TIME_SPENT]
+
+
+def _lines(plan: Plan, used: Used) -> list[_Line]:
+    budget = plan.budget
+    lines: list[_Line] = []
+    if budget is None:
+        return lines
+    if (most := budget.tokens) is not None:
+        told = f"{used.tokens:,} of {most:,} tokens"
+        lines.append(_Line(TOKENS_SPENT, "tokens", Decimal(used.tokens), Decimal(most), told))
+    if budget.cost is not None and used.cost is not None:
+        told = f"{money(used.cost)} of {budget.cost}"
+        lines.append(_Line(COST_SPENT, "cost", used.cost, budget.cost.value, told))
+    if (longest := budget.wall_time) is not None:
+        told = f"{used.seconds:.0f} s of {longest}"
+        seconds = Decimal(used.seconds)
+        lines.append(_Line(TIME_SPENT, "wallTime", seconds, Decimal(longest.seconds), told))
+    return lines
+
+
+def _spent(line: _Line, told: str) -> Stop:
+    fix = f"raise spec.budget.{line.field} and run it again to go on"
+    return Stop("Stopped", line.reason, f"budget.{line.field}: {told}; {fix}")

@@ -65,6 +65,7 @@ class Membership:
         self._member: Member | None = None
         self._joined: asyncio.Future[Member] | None = None
         self._draining = False
+        self._report = 0
         self._beat_every = 1.0
         self._tasks = [
             asyncio.create_task(self._keep_connected()),
@@ -92,7 +93,7 @@ class Membership:
     def beat_now(self) -> None:
         """Report at once, not only with the next beat."""
         if self._member is not None:
-            self._say(wire.Heartbeat(self._stats()))
+            self._say(wire.Heartbeat(self._stats(), self._report))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -118,6 +119,7 @@ class Membership:
                 pause = min(pause * 2, longest)
                 continue
             pause = RETRY_AFTER[0]
+            self._report = 0  # Another head counts anew.
             self._connection = connection
             if self._joining is not None:
                 known = self._member
@@ -151,6 +153,9 @@ class Membership:
                 self._on_view(said.view)
         elif isinstance(said, wire.Hurry):
             self._on_hurry(said.now)
+        elif isinstance(said, wire.Report):
+            self._report = said.number
+            self.beat_now()
         else:
             self._on_stop()
 

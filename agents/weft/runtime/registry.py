@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -43,6 +44,11 @@ class Registry:
         """`plans`: the newest, as JSON, and then those that rows on their way may still run by."""
         self.directory = directory
         self.stats: dict[int, Stats] = {}
+        self._reports: dict[int, int] = {}
+        """Member -> the number of the report that it has answered last."""
+        self._report = 0
+        self._heard = asyncio.Event()
+        """Somebody has reported, or has gone."""
         self._plans = list(plans)
         self._kept = list(kept)
         self._on_view = on_view
@@ -83,6 +89,8 @@ class Registry:
             elif isinstance(said, wire.Heartbeat):
                 if incarnation and self.directory.heartbeat(incarnation, now):
                     self.stats[incarnation] = said.stats
+                    self._reports[incarnation] = said.report
+                    self._heard.set()
             elif isinstance(said, wire.Draining):
                 self.directory.change(incarnation, draining=True)
             elif isinstance(said, wire.PlanVerdict):
@@ -97,6 +105,8 @@ class Registry:
             connection.send(wire.encode(wire.PlanUpdate(plan_json, self._kept)))
         if self._hurry:
             connection.send(wire.encode(wire.Hurry()))
+        if self._report:  # Whoever comes now is waited for like the others.
+            connection.send(wire.encode(wire.Report(self._report)))
         if self._stop:
             connection.send(wire.encode(wire.Stop()))
         for payload in reader.waiting():
@@ -105,6 +115,7 @@ class Registry:
 
         def closed() -> None:
             self._connections.pop(connection, None)
+            self._heard.set()
             waiting = self._verdicts.get(connection)
             if waiting is not None and not waiting.done():
                 waiting.set_result("")
@@ -130,6 +141,7 @@ class Registry:
         alive = self.directory.members
         for incarnation in [i for i in self.stats if i not in alive]:
             del self.stats[incarnation]
+            self._reports.pop(incarnation, None)
 
     async def _probe(self, incarnation: int) -> None:
         """While the member has no connection: see whether its process is gone."""
@@ -180,6 +192,30 @@ class Registry:
         """Hand out the newest plan, the first; the others are for processes that start later."""
         self._plans, self._kept = list(plans), kept
         self._send_all(wire.PlanUpdate(plans[0], kept))
+
+    def ask_reports(self) -> int:
+        """Have all members say at once what they have done until now. The number to ask by whether
+        they have."""
+        self._report += 1
+        self._send_all(wire.Report(self._report))
+        return self._report
+
+    def reported(self, number: int) -> bool:
+        """Whether all members that are connected have answered that report, or a later one. A
+        member that hangs is waited for until its lease has run out."""
+        alive = self.directory.members
+        members = (i for i in self._connections.values() if i in alive)
+        return all(self._reports.get(each, 0) >= number for each in members)
+
+    async def last_reports(self, timeout: float) -> None:
+        """Hear from all members what they have done until now; from those that can be heard of
+        within `timeout` seconds."""
+        number = self.ask_reports()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self.reported(number):
+                    self._heard.clear()
+                    await self._heard.wait()
 
     def hurry(self, *, now: bool = False) -> None:
         if now or not self._hurry:
