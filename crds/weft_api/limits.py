@@ -38,8 +38,9 @@ class ModelPrice(Model):
 
 
 class BudgetSpec(Model):
-    """What may be used over the life of the output, by all its runs together. No more rows are begun
-    than it bears by what rows took so far; when the rest is less than that, the run stops."""
+    """What may be used over the life of the output, by all its runs together. No more rows are
+    begun than it bears by what rows took so far; when the rest is less than that, the run stops.
+    """
 
     tokens: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = Field(
         default=None,
