@@ -45,7 +45,7 @@ apiVersion: weft.dev/v1alpha1
 kind: SyntheticPipeline
 metadata: {{name: divided}}
 spec:
-  source: {{generate: {{rows: {rows}}}}}
+  source: {{generate: {{rows: {rows}}}{late}}}
   output: {{uri: ./out, commitInterval: 300ms}}
   delivery: {{inFlightRows: 60, lease: 3s, maxAttempts: 2}}
   flow:
@@ -77,7 +77,7 @@ def test_every_divided_row_is_joined_once_and_in_order_though_each_role_is_kille
 ) -> None:
     (tmp_path / "branch_agents.py").write_text(AGENTS)
     pools = [POOL.format(name=n, agent=a, replicas=r) for n, (a, r) in POOLS.items()]
-    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(rows=ROWS) + "".join(pools))
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(rows=ROWS, late="") + "".join(pools))
     plan = load([tmp_path / "pipeline.yaml"]).compile()
     with LocalRun(plan, import_from=[tmp_path]) as run:
         for number, victim in enumerate(["join-0", "solve-1", "ask-0", "weft-head", "join-1"]):
@@ -102,3 +102,28 @@ def test_every_divided_row_is_joined_once_and_in_order_though_each_role_is_kille
             ("doubt", 1, 3),
             ("join", 2, 0),
         ]
+
+
+def test_a_divided_row_that_is_late_is_rejected_once_wherever_its_branches_are(
+    tmp_path: Path,
+) -> None:
+    """Most of them while they are divided: the branches take up to 100 ms, 60 ms are allowed."""
+    late = ", deadline: \"row.index % 3 == 1 ? duration('60ms') : null\", onLate: Reject"
+    (tmp_path / "branch_agents.py").write_text(AGENTS)
+    pools = [POOL.format(name=n, agent=a, replicas=1) for n, (a, _) in POOLS.items()]
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(rows=150, late=late) + "".join(pools))
+    with LocalRun(load([tmp_path / "pipeline.yaml"]).compile(), import_from=[tmp_path]) as run:
+        status = to_the_end(run)
+    assert status.phase == "Succeeded", status
+    rows = DeltaTable(tmp_path / "out").to_pandas()
+    assert Counter(Counter(rows["id"]).values()) == {1: 150}
+    rejected = rows[rows["status"] == "rejected"]
+    assert {json.loads(source)["index"] % 3 for source in rejected["source"]} == {1}
+    told = r"step (ask|join): late: the deadline had passed \d+\.\d+ s before .*"
+    assert rejected["reason"].str.fullmatch(told).all()
+    # All branches have come to the join, those that did their work and those that were late.
+    at_join = rejected[rejected["reason"].str.startswith("step join")]
+    assert len(at_join) > 0
+    for hops in at_join["provenance"]:
+        assert sorted(hop["branch"] for hop in hops) == [0, 0, 1, 2, 3]
+    assert (rows["status"] == "accepted").sum() >= 100
