@@ -368,7 +368,7 @@ class AgentNode(Node):
 
     def _put_down(self, work: Work) -> None:
         self.in_work.pop(work, None)
-        if self.quarantine and self.quarantine.done(work):
+        if self.quarantine.done(work):
             self._tell_holder(work, in_hand=False)
 
     def _take_suspect(self) -> Work | None:

@@ -79,9 +79,8 @@ class Outbox:
 
     def retain(self, message: Message, parent: Parent | None = None) -> Retained:
         """Number the message and keep it."""
-        message.ref = self.number()
-        retained = Retained(message, parent)
-        self.messages[message.ref] = retained
+        message.ref = ref = self.number()
+        retained = self.messages[ref] = Retained(message, parent)
         return retained
 
     def renumber(self, kept: Retained, message: Message) -> None:
@@ -99,8 +98,8 @@ class Outbox:
         self, row: int, body: bytes, parent: Parent | None = None
     ) -> RetainedSegment:
         """Number the segment and keep it. The number is for good: the row's message names it."""
-        kept = RetainedSegment(SegmentItem(self.number(), row, body), parent)
-        self.segments[kept.item.ref] = kept
+        ref = self.number()
+        kept = self.segments[ref] = RetainedSegment(SegmentItem(ref, row, body), parent)
         return kept
 
     def settle(self, ref: int) -> Retained | RetainedSegment | None:

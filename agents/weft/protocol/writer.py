@@ -240,20 +240,22 @@ class WriterNode(Node):
 
     def _take_segment(self, peer: int, segment: SegmentItem, now: float) -> None:
         row = segment.row
-        partition = partition_of(row, self.partitions)
-        if row in self.done_rows:
-            self._settle(peer, segment.ref)
-            return
-        if partition not in self.ready:
-            return
+        held = self._segments.get(row)
+        if held is None:  # Where others of the row are held, it is ours, and not committed.
+            if row in self.done_rows:
+                self._settle(peer, segment.ref)
+                return
+            if partition_of(row, self.partitions) not in self.ready:
+                return
+            held = self._segments[row] = {}
         key = (peer, segment.ref)
-        self._segments.setdefault(row, {})[key] = segment.body
+        held[key] = segment.body
         pending = self.waiting.get(row)
         if pending is not None:
             pending.missing.discard(key)
             if not pending.missing:
                 del self.waiting[row]
-                self._make_ready(partition, row, pending, now)
+                self._make_ready(partition_of(row, self.partitions), row, pending, now)
 
     def _make_ready(self, partition: int, row: int, pending: _Pending, now: float) -> None:
         ready = self.ready[partition]
