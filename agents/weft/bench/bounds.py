@@ -28,8 +28,9 @@ MIB = 1 << 20
 SETTLED = 0.3
 """Share of the rows after which nothing may grow: buffers have filled by then."""
 SAMPLE_EVERY = 1.0
-SLOW_SECONDS = 40.0
-"""How long the slow consumer is looked at, its first third to settle."""
+SLOW_SECONDS = 240.0
+"""How long the slow consumer is looked at, its first third to settle. (In 40 s a writer's first
+commits, which fill Delta's caches, look like growth.)"""
 SLOW_IN_FLIGHT = 64
 SLOW_COMMITTING = 32
 """Rows that may wait for their commit meanwhile: some seconds of what comes through."""
@@ -77,7 +78,8 @@ def measure(console: Console, *, quick: bool = False, rows: int = 0) -> Result:
     """Raises `RunFailed`."""
     rows = rows or (20_000 if quick else 1_000_000)
     before = load()
-    figures = [*_many_rows(console, rows, quick=quick), *_slow_consumer(console)]
+    seconds = SLOW_SECONDS / 6 if quick else SLOW_SECONDS
+    figures = [*_many_rows(console, rows, quick=quick), *_slow_consumer(console, seconds)]
     return Result(
         "bounds",
         f"{rows:,} rows, {HOPS} hops each, {CHARS} ± 20 % characters a turn, {IN_FLIGHT:,} rows in "
@@ -139,7 +141,7 @@ def _many_rows(console: Console, rows: int, *, quick: bool) -> list[Figure]:
     return figures
 
 
-def _slow_consumer(console: Console) -> list[Figure]:
+def _slow_consumer(console: Console, seconds: float) -> list[Figure]:
     """The last step lets two rows a second pass: the source stops, and nothing grows."""
     watched = Watched()
     with (
@@ -150,7 +152,7 @@ def _slow_consumer(console: Console) -> list[Figure]:
         with LocalRun(plan) as run:
             began = 0.0
             seen = time.monotonic()
-            while not began or time.monotonic() - began < SLOW_SECONDS:
+            while not began or time.monotonic() - began < seconds:
                 status = run.status()
                 if status is not None:
                     if not began and ended(status):
@@ -162,7 +164,7 @@ def _slow_consumer(console: Console) -> list[Figure]:
                     raise RunFailed("the slow consumer has let no row pass in 120 s")
                 time.sleep(0.2)
             run.stop()
-    since = SLOW_SECONDS / 3
+    since = seconds / 3
     grown = [(60 * watched.growth(name, 0, since)[0] / MIB, name) for name in watched.names]
     most, whose = max(grown)
     return [
@@ -171,7 +173,7 @@ def _slow_consumer(console: Console) -> list[Figure]:
             watched.most_under_way,
             "rows",
             at_most(SLOW_IN_FLIGHT + SLOW_COMMITTING),
-            f"the source has 1,000,000; {SLOW_SECONDS:.0f} s",
+            f"the source has 1,000,000; {seconds:.0f} s",
         ),
         Figure(
             "slow consumer: memory of the process that grew most",
