@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.engines.base import ROUTINE, Engine, Urgency
 from weft.llm import LLM
@@ -24,6 +24,20 @@ MAX_NOTES = 64
 """Notes that one hop may record; they travel and are stored with the row."""
 
 
+class Setting(NamedTuple):
+    """What is the same for all rows that a pool's agent handles by one plan."""
+
+    step: str
+    pool: str
+    seed: int
+    """The plan's."""
+    engine: Engine
+    prompts: Prompts
+    tools: Mapping[str, Tool]
+    logger: logging.Logger
+    accepted: Callable[[], AcceptedRows] | None = None
+
+
 class Context:
     """Made for each hop, so it is cheap: what a hop does not use is not built.
 
@@ -32,13 +46,8 @@ class Context:
     """
 
     __slots__ = (
-        "_accepted",
-        "_engine",
         "_llm",
-        "_logger",
-        "_plan_seed",
-        "_prompts",
-        "_tool_kinds",
+        "_setting",
         "_toolbox",
         "_urgency",
         "attempt",
@@ -46,32 +55,22 @@ class Context:
         "branches",
         "hop",
         "notes",
-        "pool",
         "row_id",
         "row_key",
-        "step",
     )
 
     def __init__(
         self,
-        *,
+        setting: Setting,
         row_key: int,
         row_id: str,
         hop: int,
         attempt: int,
-        step: str,
-        pool: str,
-        seed: int,
-        engine: Engine,
-        prompts: Prompts,
-        tools: Mapping[str, Tool],
-        logger: logging.Logger,
-        accepted: Callable[[], AcceptedRows] | None = None,
         branch: int = 0,
         branches: Sequence[Branch] = (),
         urgency: Urgency = ROUTINE,
     ) -> None:
-        """`seed` is the plan's, `urgency` the row's."""
+        self._setting = setting
         self.row_key = row_key
         self.row_id = row_id
         self.hop = hop
@@ -82,24 +81,24 @@ class Context:
         """Number, from 1, of the branch that this is; 0 for a whole row."""
         self.branches = branches
         """Where branches come together: all of them, in order; otherwise there are none."""
-        self.step = step
-        self.pool = pool
         self.notes: dict[str, Any] = {}
-        self._plan_seed = seed
-        self._engine = engine
-        self._prompts = prompts
-        self._tool_kinds = tools
-        self._logger = logger
-        self._accepted = accepted
         self._urgency = urgency
         self._llm: LLM | None = None
         self._toolbox: Toolbox | None = None
 
     @property
+    def step(self) -> str:
+        return self._setting.step
+
+    @property
+    def pool(self) -> str:
+        return self._setting.pool
+
+    @property
     def seed(self) -> int:
         """63 bits from plan seed, row id, branch and hop: the same whichever instance or attempt it
         is."""
-        text = f"{self._plan_seed} {self.hop} {self._lane}".encode("utf-8", "surrogatepass")
+        text = f"{self._setting.seed} {self.hop} {self._lane}".encode("utf-8", "surrogatepass")
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
 
     @property
@@ -110,13 +109,15 @@ class Context:
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines name the step, row and hop."""
-        return _HopLog(self._logger, {"step": self.step, "row": self.row_id, "hop": self.hop})
+        return _HopLog(
+            self._setting.logger, {"step": self.step, "row": self.row_id, "hop": self.hop}
+        )
 
     @property
     def llm(self) -> LLM:
         """The pool's engine; where the pool has none, its calls raise `EngineError`."""
         if self._llm is None:
-            self._llm = LLM(self._engine, seed=self.seed, urgency=self._urgency)
+            self._llm = LLM(self._setting.engine, seed=self.seed, urgency=self._urgency)
         return self._llm
 
     @property
@@ -124,7 +125,7 @@ class Context:
         """The pipeline's tools."""
         if self._toolbox is None:
             self._toolbox = Toolbox(
-                self._tool_kinds,
+                self._setting.tools,
                 row_id=self._lane,
                 hop=self.hop,
                 log=self.log,
@@ -144,8 +145,8 @@ class Context:
 
         The next model call is recorded with the prompt's `name@version`. Raises `PromptError`.
         """
-        text = self._prompts.render(name, row, **extra)
-        self.llm.prompt = f"{name}@{self._prompts.version(name)}"
+        text = self._setting.prompts.render(name, row, **extra)
+        self.llm.prompt = f"{name}@{self._setting.prompts.version(name)}"
         return text
 
     async def examples(self, count: int) -> list[dict[str, Any]]:
@@ -155,18 +156,18 @@ class Context:
         Which rows they are depends on what was committed half a minute ago: a run of the same seed
         may get others.
         """
-        if self._accepted is None:
+        if self._setting.accepted is None:
             return []
-        found = await self._accepted().sample(count, Random(self.seed))
+        found = await self._setting.accepted().sample(count, Random(self.seed))
         self.record("examples", [one["id"] for one in found])
         return found
 
     @property
     def accepted(self) -> AcceptedRows:
         """All that the output holds. Raises `RuntimeError` outside of a pipeline."""
-        if self._accepted is None:
+        if self._setting.accepted is None:
             raise RuntimeError("ctx.accepted: there is no output here")
-        return self._accepted()
+        return self._setting.accepted()
 
     def record(self, name: str, value: Any) -> None:
         """Put a note (plain data) into the row's trace under this step. At most 64 names a hop."""

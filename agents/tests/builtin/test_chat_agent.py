@@ -9,7 +9,7 @@ import pytest
 
 from weft.builtin import ChatAgent
 from weft.builtin.chat import BEGIN, mirrored
-from weft.context import Context
+from weft.context import Context, Setting
 from weft.engines.base import EngineError
 from weft.loading import check_config
 from weft.prompts.render import Prompts
@@ -35,19 +35,8 @@ TOOLS = make_tools(
 
 
 def context(engine: Scripted, hop: int = 0) -> Context:
-    return Context(
-        row_key=1,
-        row_id="r1",
-        hop=hop,
-        attempt=1,
-        step="drafter",
-        pool="drafter",
-        seed=7,
-        engine=engine,
-        prompts=PROMPTS,
-        tools=TOOLS,
-        logger=logging.getLogger("test"),
-    )
+    setting = Setting("drafter", "drafter", 7, engine, PROMPTS, TOOLS, logging.getLogger("test"))
+    return Context(setting, row_key=1, row_id="r1", hop=hop, attempt=1)
 
 
 def agent(**config: Any) -> ChatAgent:

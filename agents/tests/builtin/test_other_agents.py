@@ -12,7 +12,7 @@ import pytest
 from weft.agent import Agent
 from weft.builtin import EchoAgent, MetadataAgent, ToolAgent, ValidatorAgent
 from weft.builtin.language import UNSURE, guess_language
-from weft.context import Context
+from weft.context import Context, Setting
 from weft.engines.base import Engine, EngineError
 from weft.llm import StructuredError
 from weft.loading import LoadError, check_config
@@ -29,19 +29,9 @@ PROMPTS = Prompts([Prompt(name="judge", text="Judge {{ row.topic }}.", version="
 def context(
     engine: Engine | None = None, tools: dict[str, Tool] | None = None, row_key: int = 1
 ) -> Context:
-    return Context(
-        row_key=row_key,
-        row_id="r1",
-        hop=1,
-        attempt=1,
-        step="step",
-        pool="pool",
-        seed=7,
-        engine=engine or Scripted(),
-        prompts=PROMPTS,
-        tools=tools or {},
-        logger=logging.getLogger("test"),
-    )
+    log = logging.getLogger("test")
+    setting = Setting("step", "pool", 7, engine or Scripted(), PROMPTS, tools or {}, log)
+    return Context(setting, row_key=row_key, row_id="r1", hop=1, attempt=1)
 
 
 def make(cls: type[Agent], **config: Any) -> Agent:

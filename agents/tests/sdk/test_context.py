@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from weft import ChatMessage, Context, EngineError, PromptError, Row
+from weft.context import Setting
 from weft.engines import NoEngine
 from weft.prompts.render import Prompts
 from weft.testing import Scripted
@@ -18,11 +19,8 @@ PROMPTS = Prompts([Prompt(name="draft", text="Help {{ row.who }} {{ how }}", ver
 
 
 def context(**changed: Any) -> Context:
-    given: dict[str, Any] = {
-        "row_key": 5,
-        "row_id": "r5",
-        "hop": 2,
-        "attempt": 1,
+    row: dict[str, Any] = {"row_key": 5, "row_id": "r5", "hop": 2, "attempt": 1}
+    setting: dict[str, Any] = {
         "step": "drafter",
         "pool": "drafter-gpu",
         "seed": 7,
@@ -31,7 +29,9 @@ def context(**changed: Any) -> Context:
         "tools": {},
         "logger": logging.getLogger("weft.test"),
     }
-    return Context(**{**given, **changed})
+    for name, value in changed.items():
+        (row if name in row else setting)[name] = value
+    return Context(Setting(**setting), **row)
 
 
 def test_the_seed_is_that_of_plan_row_and_hop_and_of_nothing_else() -> None:
@@ -97,22 +97,10 @@ def test_log_lines_name_step_row_and_hop(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_context_that_is_not_used_costs_little() -> None:
-    prompts, engine, tools, logger = PROMPTS, Scripted(), {}, logging.getLogger("x")
+    setting = Setting("s", "p", 1, Scripted(), PROMPTS, {}, logging.getLogger("x"))
 
     def make() -> None:
-        ctx = Context(
-            row_key=1,
-            row_id="r",
-            hop=0,
-            attempt=1,
-            step="s",
-            pool="p",
-            seed=1,
-            engine=engine,
-            prompts=prompts,
-            tools=tools,
-            logger=logger,
-        )
+        ctx = Context(setting, row_key=1, row_id="r", hop=0, attempt=1)
         ctx.locate(row)
         assert not ctx.model_calls
         assert not ctx.tool_traces

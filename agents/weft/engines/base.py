@@ -22,7 +22,7 @@ class Urgency(NamedTuple):
     @classmethod
     def of(cls, priority: int, deadline: float) -> Urgency:
         """As they stand in a message's header, where a deadline of 0 is none."""
-        return cls(-priority, deadline or math.inf)
+        return cls(-priority, deadline or math.inf) if priority or deadline else ROUTINE
 
 
 ROUTINE = Urgency()

@@ -300,7 +300,7 @@ class AgentProcess(Process):
             hops = await self._hops_for(message)
         worker.since = started = time.monotonic()
         try:
-            branches = [part.message for part in work.branches[1:]]
+            branches = [part.message for part in work.branches[1:]] if work.branches else []
             for each in (message, *branches):
                 if each.part is not None:
                     each.body = await self.parts.fetch(each.part)

@@ -1,6 +1,13 @@
-"""What a process and the directory say to each other over their connection."""
+"""What a process and the directory say to each other over their connection.
+
+While a new image goes out, the two may be of different releases: each passes over what only the
+other knows. So a new message must never be one that has to be obeyed.
+"""
 
 from __future__ import annotations
+
+import logging
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -77,5 +84,32 @@ ToDirectory = Join | Heartbeat | Leave | Draining | PlanVerdict
 FromDirectory = PlanUpdate | PlanOffer | Joined | ViewUpdate | Hurry | Report | Stop
 
 encode = msgspec.msgpack.Encoder().encode
-decode_to = msgspec.msgpack.Decoder(ToDirectory).decode
-decode_from = msgspec.msgpack.Decoder(FromDirectory).decode
+_to = msgspec.msgpack.Decoder(ToDirectory)
+_from = msgspec.msgpack.Decoder(FromDirectory)
+_shape = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_kind = msgspec.msgpack.Decoder(str)
+
+_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+
+def decode_to(payload: memoryview | bytes) -> ToDirectory | None:
+    """None for a kind that this release does not know. Raises msgspec's errors for damage."""
+    return _known(_to, payload)
+
+
+def decode_from(payload: memoryview | bytes) -> FromDirectory | None:
+    """None for a kind that this release does not know. Raises msgspec's errors for damage."""
+    return _known(_from, payload)
+
+
+def _known(decoder: msgspec.msgpack.Decoder[_T], payload: memoryview | bytes) -> _T | None:
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        kind = _kind.decode(next(iter(_shape.decode(payload)), b""))
+        if kind in {each.__struct_config__.tag for each in get_args(decoder.type)}:
+            raise
+        log.info("passed over `%s`, which only another release of weft knows", kind)
+        return None

@@ -11,7 +11,7 @@ import msgspec
 
 from weft.agent import Agent
 from weft.branch import Branch
-from weft.context import Context
+from weft.context import Context, Setting
 from weft.engines.base import Engine, EngineDead, EngineError, Urgency
 from weft.flow.graph import DIVIDE, FlowError, Graph
 from weft.governance.make import check_rules, gate_of
@@ -80,10 +80,9 @@ class Hops:
         self.agent = agent
         self._identity = identity
         self._step = pool.step
-        self._engine = engine
         self._graph = Graph(plan.flow)
-        self._prompts = Prompts(plan.prompts)
-        self._tools = make_tools(plan.tools, self._prompts)
+        prompts = Prompts(plan.prompts)
+        self._tools = make_tools(plan.tools, prompts)
         self._sessions = _sessions(plan, agent)
         self._unjoined = self._sessions is not None
         self._gate: Gate | None = gate_of(plan, pool)
@@ -93,6 +92,16 @@ class Hops:
         self._max_hops = plan.flow.max_hops
         self._rejects_late = plan.flow.on_late == "Reject"
         self._accepted: AcceptedRows | None = None
+        self._setting = Setting(
+            self._step,
+            pool.name,
+            plan.seed,
+            engine,
+            prompts,
+            self._tools,
+            log,
+            self._accepted_rows,
+        )
 
     def _accepted_rows(self) -> AcceptedRows:
         """What the output holds; Delta is not imported by agents that do not ask."""
@@ -129,21 +138,14 @@ class Hops:
         before = dict(row.data)
         branch = message.branch.index if message.branch is not None else 0
         ctx = Context(
-            row_key=message.row,
-            row_id=row.id,
-            hop=message.hop,
-            attempt=message.attempts + 1,
-            step=self._step,
-            pool=self._identity.pool,
-            seed=self.plan.seed,
-            engine=self._engine,
-            prompts=self._prompts,
-            tools=self._tools,
-            logger=log,
-            accepted=self._accepted_rows,
-            branch=branch,
-            branches=[_branch(each) for each in branches] if branches else (),
-            urgency=Urgency.of(message.priority, message.deadline),
+            self._setting,
+            message.row,
+            row.id,
+            message.hop,
+            message.attempts + 1,
+            branch,
+            [_branch(each) for each in branches] if branches else (),
+            Urgency.of(message.priority, message.deadline),
         )
         reason = ""
         ways: list[tuple[str, bytes]] = []
@@ -198,24 +200,16 @@ class Hops:
             models,
             tools,
             notes,
-            [
-                name
-                for name, value in (() if ruling is not None and ruling.end else row.data.items())
-                if name not in before or before[name] is not value
-            ],
+            [] if ruling is not None and ruling.end else _written(before, row.data),
             self.generation,
             ruling.verdicts if ruling is not None else [],
             branch,
         )
-        return Passed(
-            to,
-            body,
-            self._encoded(segment),
-            reason,
-            sum([call.prompt_tokens for call in models]),
-            sum([call.completion_tokens for call in models]),
-            ways,
-        )
+        passed = Passed(to, body, self._encoded(segment), reason, ways=ways)
+        for call in models:
+            passed.prompt_tokens += call.prompt_tokens
+            passed.completion_tokens += call.completion_tokens
+        return passed
 
     def _divided(self, row: Row) -> tuple[str, list[tuple[str, bytes]]]:
         """The join, and step and body of each branch."""
@@ -240,6 +234,7 @@ class Hops:
         if not self._unjoined:
             return None  # Another row has waited for the same.
         self._tools = tools if self._gate is None else self._gate.guarded(tools)
+        self._setting = self._setting._replace(tools=self._tools)
         self._unjoined = False
         return None
 
@@ -253,8 +248,10 @@ class Hops:
 
     def late(self, message: Message) -> Passed | None:
         """The end of a row whose deadline has passed, where such rows are not to go on."""
+        if not (message.deadline and self._rejects_late):
+            return None
         late = time.time() - message.deadline
-        if not self._rejects_late or not message.deadline or late <= 0:
+        if late <= 0:
             return None
         reason = (
             f"step {self._step}: late: the deadline had passed {late:.3f} s before "
@@ -321,6 +318,13 @@ class Hops:
         except (TypeError, msgspec.MsgspecError) as error:
             segment.notes = {"unrecordable": f"{type(error).__name__}: {error}"}
             return encode_segment(segment)
+
+
+def _written(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Names of the fields that were set; no value is compared, since it may be large."""
+    return [
+        name for name, value in after.items() if name not in before or before[name] is not value
+    ]
 
 
 def _branch(message: Message) -> Branch:

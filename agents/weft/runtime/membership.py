@@ -135,10 +135,12 @@ class Membership:
                 self._say(wire.Join(again))
             try:
                 while True:
-                    self._take(wire.decode_from(await reader.read(None)))
+                    if (said := wire.decode_from(await reader.read(None))) is not None:
+                        self._take(said)
             except (ConnectionError, msgspec.MsgspecError) as error:
                 log.info("lost the connection to the head: %s", error)
                 self._connection = None
+                connection.close()
 
     def _take(self, said: wire.FromDirectory) -> None:
         if isinstance(said, wire.PlanUpdate):

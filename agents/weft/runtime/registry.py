@@ -77,6 +77,8 @@ class Registry:
                 log.warning("a process speaks another directory protocol; connection closed")
                 connection.close()
                 return
+            if said is None:
+                return
             now = time.monotonic()
             if isinstance(said, wire.Join):
                 member = self.directory.join(said.joining, now)
