@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from weft.data.plans import StoredPlans
-from weft.runtime.head import HeadProcess, PlanRefused
+from weft.runtime.head import HeadProcess
 from weft.runtime.process import Place
+from weft.runtime.succession import PlanRefused
 from weft_api.load import load
 from weft_api.plan import Plan
 

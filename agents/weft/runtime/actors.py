@@ -87,7 +87,7 @@ class HeadActor:
 
     async def update(self, plan_json: str) -> str:
         """Take a newer plan: "" or the lines that say why it is refused."""
-        from weft.runtime.head import PlanRefused
+        from weft.runtime.succession import PlanRefused
         from weft_api.plan import Plan
 
         await self._up.wait()

@@ -4,7 +4,6 @@ the way in."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from weft.data.probe import probe_store
 from weft.data.source import SourceInfo, inspect
 from weft.data.storage import from_environment
 from weft.data.table import OutputTable, claim_generation
-from weft.flow.conditions import Deadline, Priority
 from weft.protocol.committed import CommittedRows
 from weft.protocol.directory import Directory, Joining
 from weft.protocol.source import SourceNode
@@ -28,8 +26,6 @@ from weft.runtime import collector, limits
 from weft.runtime.accounts import accounts_of
 from weft.runtime.budget import Budget
 from weft.runtime.feed import Feed
-from weft.runtime.generations import MOST, Generations
-from weft.runtime.hops import Hops
 from weft.runtime.injection import Injection, Taken
 from weft.runtime.limits import money
 from weft.runtime.lineage.emitter import Lineage
@@ -38,11 +34,11 @@ from weft.runtime.process import Place
 from weft.runtime.registry import Registry
 from weft.runtime.report import instances, pool_statuses
 from weft.runtime.status import OutputStatus, RowCounts, Status, TokenCounts
+from weft.runtime.succession import PlanRefused, Succession
 from weft.transport.handshake import Identity
 from weft.transport.mesh import Mesh
 from weft.transport.server import Server
 from weft.transport.wire import Connection, FrameReader
-from weft_api.changes import lasting, rolled
 from weft_api.plan import Plan
 
 TICK = 0.1
@@ -62,10 +58,6 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 
-class PlanRefused(Exception):
-    """A plan that cannot take the place of the running one. A line for each fault."""
-
-
 class HeadProcess:
     """Runs a plan from the first row that is not committed to the last."""
 
@@ -83,19 +75,16 @@ class HeadProcess:
         on a laptop such a plan is refused). `on_death` gets the name of a process whose lease ran
         out."""
         self.place = place
-        self.plan = plan
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.phase = "Starting"
         self.message = ""
         self._grace = grace
         self._rolls = rolls
-        self._generations = Generations(plan)
-        self._refused = ""
-        """Why the plan that this head was started with is not the one it runs by."""
-        self._stored = StoredPlans(plan.output.uri, from_environment())
         self._updating = asyncio.Lock()
         self._on_death = on_death
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="table")
+        stored = StoredPlans(plan.output.uri, from_environment())
+        self._plans = Succession(plan, stored, self._call, rolls=rolls)
         self._started = time.time()
         self._began = time.monotonic()
         self._ended_at = 0.0
@@ -119,6 +108,11 @@ class HeadProcess:
         self._injection = Injection(injected, self._call_soon, self._injected)
         self._stop: limits.Stop | None = None
         """How it is to end; None while it goes on."""
+
+    @property
+    def plan(self) -> Plan:
+        """The one in force."""
+        return self._plans.plan
 
     async def run(self) -> Status:
         """Returns the final status: `Succeeded`, or `Failed` with the line that says why."""
@@ -186,56 +180,21 @@ class HeadProcess:
                 raise PlanRefused("the run is over; start it again")
             if plan == self.plan:
                 return  # Handed over again, by one who had no answer the first time.
-            self._check_successor(plan)
-            try:
-                await self._judge(plan)
-            except PlanRefused as refused:
-                with contextlib.suppress(OutputError):
-                    await self._call(partial(self._stored.refuse, plan, str(refused)))
-                raise
-            try:
-                await self._call(partial(self._stored.save, plan))
-            except OutputError as error:
-                raise PlanRefused(f"the plan cannot be kept: {error}") from None
-            self.plan = plan
-            self._refused = ""
-            self._adopt(plan)
-            log.info("plan generation %d is out", plan.generation)
+            registry = self._registry
 
-    async def _judge(self, plan: Plan) -> None:
-        """Raises `PlanRefused` where it does not compile, or somebody here could not run by it."""
-        check_plan(plan)
-        registry = self._registry
-        if registry is not None and (faults := await registry.offer(plan.to_json(), OFFER_TIMEOUT)):
-            raise PlanRefused("\n".join(faults))
+            async def offer(plan_json: str) -> list[str]:
+                return await registry.offer(plan_json, OFFER_TIMEOUT) if registry else []
 
-    def _check_successor(self, plan: Plan) -> None:
-        """Raises `PlanRefused` for a plan that this one cannot turn into while it runs."""
-        if plan.pipeline != self.plan.pipeline:
-            raise PlanRefused(f"this head runs {self.plan.pipeline!r}, not {plan.pipeline!r}")
-        if plan.generation <= self.plan.generation:
-            raise PlanRefused(
-                f"generation {plan.generation} is not newer than {self.plan.generation}"
-            )
-        faults = lasting(self.plan, plan)
-        if not self._rolls:
-            faults += rolled(self.plan, plan)
-        if faults:
-            raise PlanRefused("\n".join(map(str, faults)))
-        target = plan.output.target_rows
-        if target is not None and target != self.plan.output.target_rows:
             begun = self._done.counts["accepted"]
             begun += len(self._node.outstanding) if self._node is not None else 0
-            if begun > target:
-                raise PlanRefused(
-                    f"spec.output.targetRows: {begun:,} rows are accepted or on their way, which "
-                    f"may be more than {target:,}; write {begun} or more"
-                )
+            await self._plans.replace(plan, begun=begun, offer=offer)
+            self._adopt(plan)
+            log.info("plan generation %d is out", plan.generation)
 
     def _adopt(self, plan: Plan) -> None:
         """Issue rows by the plan from here on, and tell everyone."""
         node, feed, registry = self._node, self._feed, self._registry
-        self._generations.add(plan)
+        generations = self._plans.generations
         if node is not None:
             node.plan = plan.generation
             node.entry = plan.flow.entry
@@ -245,7 +204,7 @@ class HeadProcess:
             if oldest:  # Of rows that an earlier head issued it is not known.
                 # All since then: a row begins by the newest that its first agent has, not by the
                 # one that it was issued by.
-                self._generations.drop_before(oldest)
+                generations.drop_before(oldest)
         if feed is not None:
             feed.update(plan)
             if self._stop is not None and self._stop.phase == "Stopped" and self._may_go_on():
@@ -253,7 +212,7 @@ class HeadProcess:
                 self.phase = "Running"
                 feed.suspended = False
         if registry is not None:
-            plans = self._generations.all()
+            plans = generations.all()
             kept = [kept.generation for kept in plans]
             registry.update_plans([kept.to_json() for kept in plans], kept)
 
@@ -263,7 +222,7 @@ class HeadProcess:
         """Read back what is committed. Returns this head's generation."""
         options = from_environment()
         await self._call(partial(probe_store, self.plan.output.uri, options))
-        await self._take_up()
+        await self._plans.begin(waits=bool(self._grace))
         plan = self.plan
         self._info = info = await self._call(lambda: inspect(plan.source, options))
         self._lineage.columns = info.columns
@@ -297,31 +256,6 @@ class HeadProcess:
         await self._call(self._injection.rows.load)
         return generation
 
-    async def _take_up(self) -> None:
-        """Go by the newest plan that was handed to this head or to one before it, and was not
-        refused."""
-        stored = await self._call(partial(self._stored.newest, uid=self.plan.uid, most=MOST))
-        given = self.plan
-        known = any(plan.generation == given.generation for plan in stored)
-        if (
-            # On a cluster the newest plan is mounted, whatever the head before has said to it.
-            self._rolls
-            and stored
-            and stored[0].generation < given.generation
-            and (why := await self._call(partial(self._stored.refusal, given)))
-        ):
-            self._refused = f"plan generation {given.generation} was refused: {why}"
-            log.warning("%s; generation %d goes on", self._refused, stored[0].generation)
-            given, known = stored[0], True
-        # Only one who waits for rows of an earlier head meets such as run by older plans.
-        self._generations = Generations(given)
-        for plan in stored if self._grace else stored[:1]:
-            self._generations.add(plan)
-        self.plan = self._generations.newest
-        check_plan(self.plan)
-        if not known:
-            await self._call(partial(self._stored.save, given))
-
     def _serve(self, generation: int, address: str) -> SourceNode:
         now = time.monotonic()
         delivery = self.plan.delivery
@@ -353,10 +287,11 @@ class HeadProcess:
             pipeline=self.place.pipeline,
             on_frame=self._take_ended,
         )
+        plans = self._plans.generations.all()
         self._registry = Registry(
             directory,
-            [plan.to_json() for plan in self._generations.all()],
-            kept=[plan.generation for plan in self._generations.all()],
+            [plan.to_json() for plan in plans],
+            kept=[plan.generation for plan in plans],
             on_view=self._take_view,
             on_death=lambda member: self._on_death(member.name),
         )
@@ -567,19 +502,7 @@ class HeadProcess:
         for stats in self._registry.stats.values() if self._registry else ():
             if stats.trouble:
                 return stats.trouble
-        return self._refused or self._lineage.trouble
+        return self._plans.refused or self._lineage.trouble
 
     async def _call(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
-
-def check_plan(plan: Plan) -> None:
-    """Raises `PlanRefused` for a plan whose conditions, prompts or tools do not compile."""
-    try:
-        Hops.check(plan)
-        if plan.flow.priority:
-            Priority(plan.flow.priority)
-        if plan.flow.deadline:
-            Deadline(plan.flow.deadline)
-    except Exception as error:
-        raise PlanRefused(" ".join(str(error).split())) from None
