@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import jsonschema
@@ -30,7 +30,7 @@ pytest.importorskip("vllm", reason="run by e2e/vllm/setup, which makes the envir
 from weft.cli.checks import check, read
 from weft.cli.engines import Flags, put_in_place
 from weft.engines import ChatRequest, Engine, EngineError, make_engine
-from weft.engines.base import ChatResult, EngineDead
+from weft.engines.base import ROUTINE, ChatResult, EngineDead, Urgency
 from weft.llm import LLM
 from weft.row import ChatMessage, Row, ToolCall
 from weft.testing import Rows
@@ -228,6 +228,31 @@ async def test_calls_end_when_vllm_is_killed() -> None:
     assert {type(outcome) for outcome in outcomes} - {ChatResult} == {EngineDead}
     assert {type(outcome) for outcome in outcomes[-4:]} == {EngineDead}
     await engine.close()
+
+
+async def test_a_call_for_an_urgent_row_goes_before_those_that_wait() -> None:
+    """Two at a time: without an order, the last two of 26 calls would end last."""
+    two = VllmEngine(model=os.environ["WEFT_TINY_MODEL"], args={**ARGS, "max_num_seqs": 2})
+    engine = make_engine(EngineSettings(vllm=two), seed=7, environ={})
+    await engine.start()
+    ended: list[str] = []
+    first = asyncio.Event()
+
+    async def call(name: str, urgency: Urgency = ROUTINE) -> None:
+        await engine.chat(ask(name, max_tokens=64, seed=len(name), urgency=urgency))
+        ended.append(name)
+        first.set()
+
+    calls = [asyncio.create_task(call(f"{n}")) for n in range(24)]
+    try:
+        async with asyncio.timeout(120):
+            await first.wait()
+            calls.append(asyncio.create_task(call("due", Urgency.of(0, time() + 60))))
+            calls.append(asyncio.create_task(call("urgent", Urgency.of(5, 0.0))))
+            await asyncio.gather(*calls)
+    finally:
+        await engine.close()
+    assert {"due", "urgent"} <= set(ended[:8]), ended
 
 
 async def test_a_cancelled_call_leaves_the_engine_working(engine: Engine) -> None:
