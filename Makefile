@@ -3,9 +3,10 @@
 SHELL := /bin/bash
 WEFT_CACHE ?= $(HOME)/.cache/weft
 export WEFT_CACHE
+PYTHON ?= python3
 
 # The environment lives outside the tree, keyed by the interpreter and the pinned versions.
-VENV_KEY := $(shell { python3 -V; cat requirements/dev.txt; pwd; } | sha256sum | cut -c1-16)
+VENV_KEY := $(shell { $(PYTHON) -VV; cat requirements/dev.txt; pwd; } | sha256sum | cut -c1-16)
 VENV := $(WEFT_CACHE)/venv/$(VENV_KEY)
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ help: ## Show this help
 setup: $(READY) ## Make the Python environment (outside the tree; skipped when it is there)
 $(READY): pyproject.toml
 	@echo "weft: making the Python environment in $(VENV) (about two minutes, once)" >&2
-	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements/dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .

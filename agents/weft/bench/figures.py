@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from weft.bench import machine
+
 
 class Limit(msgspec.Struct, frozen=True):
     """What a figure is held against."""
@@ -45,6 +47,9 @@ class Result(msgspec.Struct):
     took its share of the cores."""
     settings: dict[str, float | str]
     figures: list[Figure]
+    python: str = msgspec.field(default_factory=machine.python)
+    step: float = msgspec.field(default_factory=machine.step)
+    """How fast the interpreter is: see `machine.step`."""
 
     @property
     def missed(self) -> list[Figure]:

@@ -16,7 +16,8 @@ from weft.bench.figures import Figure, Result
 def show(console: Console, result: Result) -> None:
     """The result as a table, what was simulated above it."""
     console.print(f"\n[bold]{result.bench}[/bold]: {result.simulated}")
-    console.print(f"{result.cores} cores, load {result.load:.1f} before the start", style="dim")
+    where = f"{result.cores} cores, load {result.load:.1f} before the start"
+    console.print(f"{where}; Python {result.python}, {result.step:.0f} ns a step", style="dim")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("figure", "value", "limit", "", "how"):
         right = heading in ("value", "limit")
