@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -232,21 +232,7 @@ _KINDS: dict[str, tuple[FaultKind, ...]] = {
     "writers": ("kill", "pause", "pause long", "replace", "break"),
     "head": ("kill", "pause", "pause long", "replace", "break"),
     "change": ("drain", "drain", "scale up", "kill", "slow", "break"),
-    "all": (
-        "kill",
-        "kill several",
-        "kill all",
-        "pause",
-        "pause long",
-        "replace",
-        "break",
-        "partition",
-        "partition one way",
-        "drain",
-        "scale up",
-        "slow",
-        "cut",
-    ),
+    "all": get_args(FaultKind),
 }
 
 
