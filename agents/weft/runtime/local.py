@@ -258,9 +258,13 @@ def start_ray(namespace: str, *, import_from: Sequence[Path] = (), cpus: int = 1
         try:
             ray.init(
                 address="local",
-                # Its metrics would be served on all interfaces to anybody. A run's own are the
-                # control API's `/metrics`.
-                _system_config={"enable_metrics_collection": False},
+                _system_config={
+                    # They would be served on all interfaces to anybody. A run's own are the
+                    # control API's `/metrics`.
+                    "enable_metrics_collection": False,
+                    # Else as many as `num_cpus`, one process after the other.
+                    "worker_maximum_startup_concurrency": os.cpu_count() or 1,
+                },
                 namespace=namespace,
                 include_dashboard=False,
                 log_to_driver=False,
