@@ -78,7 +78,7 @@ def test_a_row_that_has_ended_is_not_sent_again_when_its_holder_dies() -> None:
 def test_two_censuses_must_miss_a_row_before_it_is_issued_again() -> None:
     node = source()
     node.issue(1, b"x", 0.0)
-    node.outbox.settle(node.outstanding[1].kept.message.ref)  # type: ignore[union-attr]
+    node.outbox.settle([node.outstanding[1].kept.message.ref])  # type: ignore[union-attr]
     node.tick(6.0)
     answer_all(node, 6.0, [])
     assert node.reissued == 0

@@ -14,8 +14,9 @@ from weft.runtime.local import LocalRun, RunFailed
 from weft.runtime.status import Status
 from weft_api.plan import Plan
 
-POLL = 0.2
-"""Seconds between looks at the status: each look is a call that the head answers."""
+POLL = (0.2, 1.0)
+"""Seconds between looks at the status, before the window opens and in it: each look costs CPU, here
+and in the head."""
 STALLED = 120.0
 """Seconds without any progress after which a run is given up."""
 
@@ -81,7 +82,7 @@ def run_plan(
                     break
             if now - moved > STALLED:
                 _give_up(f"no row has ended in {STALLED:.0f} s ({latest} before)")
-            time.sleep(POLL)
+            run.wait(POLL[bool(opened)])
         after = processes.cpu()
         names = run.pids()
     if status.phase != "Succeeded":

@@ -25,7 +25,7 @@ BATCHES = (50, 256)
 
 def measure(console: Console, *, quick: bool = False) -> Result:
     """Raises `RunFailed`."""
-    rows = {1000: 16_000, 100: 8_000} if quick else {1000: 60_000, 100: 30_000}
+    rows = {1000: 16_000, 100: 8_000} if quick else {1000: 120_000, 100: 60_000}
     before = load()
     figures: list[Figure] = []
     for in_flight, target in TARGETS.items():

@@ -18,7 +18,7 @@ from weft.cli.progress import Progress
 from weft.cli.summary import COLOURS, short_path
 from weft.runtime.status import Status
 
-REFRESH = 8
+REFRESH = 4
 """Pictures a second; the figures change less often, the spinner and the clock do."""
 
 

@@ -28,7 +28,8 @@ from weft.runtime.status import RowCounts, Status
 if TYPE_CHECKING:
     from weft.runtime.local import LocalRun
 
-POLL = 0.25
+POLL = 0.5
+"""Seconds between looks at the status; the end shows at once."""
 MANY_DEAD = 20
 """Dead rows, and no others, that are worth a word while the run goes on."""
 SEE_LOGS = "the processes' logs are in /tmp/ray/session_latest/logs"
@@ -129,7 +130,7 @@ class _Watch:
                 if status is None or status.phase == "Starting":
                     return
                 self._ask(run, status)
-            time.sleep(POLL)
+            run.wait(POLL)
 
     def _warn_of_deaths(self, status: Status) -> None:
         """Once, when nothing but dead letters comes of the run: before it has cost more."""

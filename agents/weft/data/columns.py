@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import accumulate
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from msgspec.structs import astuple
 
@@ -140,60 +140,69 @@ def to_batch(
     """One batch of `FILE_SCHEMA`, and the last row's link; `before`: that of the row before.
 
     Raises msgspec's and Arrow's errors for a damaged row."""
-    bodies = [decode_row(row.body) for row in rows]
-    traces = [
-        _trace(row, body.origin, [decode_segment(segment) for segment in row.segments])
-        for row, body in zip(rows, bodies, strict=True)
-    ]
-    prompt_tokens, completion_tokens = _tokens(traces)
-    tools, source, data = (
-        [_json(value).decode() for value in values]
-        for values in zip(*[(body.tools, body.source, body.data) for body in bodies], strict=True)
-    )
     moment = chain.microseconds(committed)
-    deadlines = [_deadline(row, trace) for row, trace in zip(rows, traces, strict=True)]
-    links: list[tuple[str, Link]] = []
-    for at, (row, body) in enumerate(zip(rows, bodies, strict=True)):
-        digest = chain.Content(
+    contents: list[chain.Content] = []
+    digests: list[str] = []
+    links: list[Link] = []
+    # All of one row before the next: what is made of it still lies in the processor's cache.
+    for row in rows:
+        body = decode_row(row.body)
+        trace = _trace(row, body.origin, [decode_segment(segment) for segment in row.segments])
+        content = chain.Content(
             row.row,
             body.id,
             row.status,
             row.reason,
             body.messages,
-            tools[at],
-            source[at],
-            data[at],
-            traces[at],
-            prompt_tokens[at],
-            completion_tokens[at],
+            _text_of(body.tools),
+            _text_of(body.source),
+            _text_of(body.data),
+            trace,
+            *_tokens(trace),
             row.attempts,
             row.epoch,
             moment,
-            deadlines[at],
-        ).digest()
+            _deadline(row, trace),
+        )
+        digest = content.digest()
         before = chain.after(before, digest)
-        links.append((digest, before))
+        contents.append(content)
+        digests.append(digest)
+        links.append(before)
+    (
+        keys,
+        ids,
+        _,  # The status is the file's.
+        reasons,
+        dialogues,
+        tools,
+        sources,
+        data,
+        traces,
+        prompt_tokens,
+        completion_tokens,
+        attempts,
+        epochs,
+        moments,
+        deadlines,
+    ) = zip(*contents, strict=True)
+    sequences, texts = zip(*links, strict=True)
     columns = [
-        _ints([row.row for row in rows]),
-        _texts([body.id for body in bodies]),
-        _texts([row.reason for row in rows]),
-        _messages(bodies),
+        _ints(keys),
+        _texts(ids),
+        _texts(reasons),
+        _messages(dialogues),
         _texts(tools),
-        _texts(source),
+        _texts(sources),
         _texts(data),
         _provenance(traces),
         _ints(prompt_tokens),
         _ints(completion_tokens),
-        _ints([row.attempts for row in rows]),
-        _ints([row.epoch for row in rows]),
-        pa.array([committed] * len(rows), FILE_SCHEMA.field("committed").type),
+        _ints(attempts),
+        _ints(epochs),
+        pa.array(moments, FILE_SCHEMA.field("committed").type),
         pa.array(deadlines, _DEADLINE),
-        _struct(
-            _CHAIN,
-            _ints([link.sequence for _, link in links]),
-            _texts([digest for digest, _ in links]),
-            _texts([link.link for _, link in links]),
-        ),
+        _struct(_CHAIN, _ints(sequences), _texts(digests), _texts(texts)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=FILE_SCHEMA), before
 
@@ -265,8 +274,12 @@ def _texts(values: Iterable[str | None]) -> pa.Array:
     return pa.array(values, _text)
 
 
-def _json_texts(values: Iterable[Any]) -> pa.Array:
-    return pa.array([_json(value).decode() for value in values], _text)
+def _text_of(value: Any) -> str:
+    return _json(value).decode()
+
+
+def _json_texts(values: Iterable[dict[str, Any]]) -> pa.Array:
+    return pa.array([_text_of(value) if value else "{}" for value in values], _text)
 
 
 def _ints(values: Iterable[int | None]) -> pa.Array:
@@ -281,14 +294,16 @@ def _struct(kind: pa.StructType, *columns: pa.Array) -> pa.StructArray:
     return pa.StructArray.from_arrays(list(columns), fields=list(kind))
 
 
-def _lists(groups: Iterable[Sequence[Any]], values: pa.Array) -> pa.ListArray:
+def _lists(groups: Sequence[Sequence[Any]], values: pa.Array) -> pa.ListArray:
     """Lists of the groups' lengths over the values, which lie end to end."""
-    offsets = [0, *accumulate(map(len, groups))]
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+    offsets = np.zeros(len(groups) + 1, np.int32)
+    if len(values):
+        np.cumsum(np.fromiter(map(len, groups), np.int32, len(groups)), out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _messages(bodies: Sequence[Row]) -> pa.ListArray:
-    messages: list[ChatMessage] = [message for body in bodies for message in body.messages]
+def _messages(dialogues: Sequence[Sequence[ChatMessage]]) -> pa.ListArray:
+    messages = [message for dialogue in dialogues for message in dialogue]
     role, content, tool_calls, tool_call_id, name = _columns(messages, ChatMessage)
     flat = _struct(
         _MESSAGE,
@@ -298,7 +313,7 @@ def _messages(bodies: Sequence[Row]) -> pa.ListArray:
         _texts(tool_call_id),
         _texts(name),
     )
-    return _lists([body.messages for body in bodies], flat)
+    return _lists(dialogues, flat)
 
 
 def _calls(calls: Sequence[ToolCall]) -> pa.StructArray:
@@ -307,7 +322,7 @@ def _calls(calls: Sequence[ToolCall]) -> pa.StructArray:
     return _struct(_CALL, _texts(identity), _texts(["function"] * len(calls)), function)
 
 
-def _provenance(traces: Sequence[list[Segment]]) -> pa.ListArray:
+def _provenance(traces: Sequence[Sequence[Segment]]) -> pa.ListArray:
     segments = [segment for trace in traces for segment in trace]
     (
         *who,  # step, pool, instance, revision, image
@@ -389,10 +404,11 @@ def _verdicts(verdicts: Sequence[Verdict]) -> pa.StructArray:
     return _struct(_VERDICT, _texts(rule), _texts(action), _json_texts(counts))
 
 
-def _tokens(traces: Sequence[list[Segment]]) -> tuple[list[int], list[int]]:
-    prompt, completion = [], []
-    for trace in traces:
-        calls = [call for segment in trace for call in segment.models]
-        prompt.append(sum([call.prompt_tokens for call in calls]))
-        completion.append(sum([call.completion_tokens for call in calls]))
+def _tokens(trace: Sequence[Segment]) -> tuple[int, int]:
+    """Of the prompts and of the replies."""
+    prompt = completion = 0
+    for segment in trace:
+        for call in segment.models:
+            prompt += call.prompt_tokens
+            completion += call.completion_tokens
     return prompt, completion

@@ -92,10 +92,7 @@ class Node:
         self._dirty[peer] = link
         if not fresh:
             return
-        for ref in frame.settled:
-            kept = self.outbox.settle(ref)
-            if kept is None:
-                continue
+        for kept in self.outbox.settle(frame.settled):
             if kept.parent is not None:
                 self._free(kept.parent)
             if self.parts is not None and isinstance(kept, Retained) and kept.message.part:

@@ -7,7 +7,7 @@ cycles): following them took a third of a hop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -102,6 +102,13 @@ class Outbox:
         kept = self.segments[ref] = RetainedSegment(SegmentItem(ref, row, body), parent)
         return kept
 
-    def settle(self, ref: int) -> Retained | RetainedSegment | None:
-        """The receiver has passed it on or committed it. An unknown number is old news."""
-        return self.messages.pop(ref, None) or self.segments.pop(ref, None)
+    def settle(self, refs: Iterable[int]) -> list[Retained | RetainedSegment]:
+        """The receiver has passed these on or committed them: gives what was kept of them. An
+        unknown number is old news."""
+        messages, segments = self.messages, self.segments
+        settled: list[Retained | RetainedSegment] = []
+        for ref in refs:
+            kept = messages.pop(ref, None) or segments.pop(ref, None)
+            if kept is not None:
+                settled.append(kept)
+        return settled

@@ -329,7 +329,7 @@ class SourceNode(Node):
             self.ended.append(done)
             if outstanding.kept is not None:
                 # Another lineage has won; this one need not be sent again when its holder dies.
-                self.outbox.settle(outstanding.kept.message.ref)
+                self.outbox.settle([outstanding.kept.message.ref])
 
     def _take_message(self, peer: int, message: Message, now: float) -> None:
         raise AssertionError("no step leads to the source")

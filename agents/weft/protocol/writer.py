@@ -223,9 +223,8 @@ class WriterNode(Node):
         if row in self.ready[partition] or (in_commit and row in in_commit[1]):
             self._settle(peer, message.ref)
             return
-        named = message.segments
-        missing = set(zip(named[::2], named[1::2], strict=True))
-        missing.difference_update(self._segments.get(row, ()))
+        named, here = message.segments, self._segments.get(row, ())
+        missing = {key for key in zip(named[::2], named[1::2], strict=True) if key not in here}
         if (other := self.waiting.get(row)) is not None:
             if missing and other.message.tag >= message.tag:
                 self._settle(peer, message.ref)

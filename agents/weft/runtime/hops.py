@@ -35,6 +35,8 @@ TRANSIENT_ATTEMPTS = 10
 """An attempt that failed for a passing outside cause (an endpoint that is away) counts for a tenth
 of `maxAttempts`: the row outlasts some minutes of it."""
 
+_ABSENT = object()
+
 log = logging.getLogger("weft.agent")
 
 
@@ -322,9 +324,7 @@ class Hops:
 
 def _written(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Names of the fields that were set; no value is compared, since it may be large."""
-    return [
-        name for name, value in after.items() if name not in before or before[name] is not value
-    ]
+    return [name for name, value in after.items() if before.get(name, _ABSENT) is not value]
 
 
 def _branch(message: Message) -> Branch:
