@@ -74,5 +74,6 @@ async def test_both_ends_pass_over_it_and_stay_connected() -> None:
         assert registry.stats[member.incarnation].process == "one"
         assert len(connections) == 1
     finally:
+        registry.stop()
         await membership.close()
         await server.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from weft.protocol.releases import decode_known
+
 ACCEPT = "$accept"
 REJECT = "$reject"
 DEAD = "$dead"
@@ -201,5 +203,26 @@ class Frame(msgspec.Struct, array_like=True, omit_defaults=True):
     control: list[Control] = []
 
 
+_CONTROL = Frame.__struct_fields__.index("control")
+
+_frame = msgspec.msgpack.Decoder(Frame)
+_control = msgspec.msgpack.Decoder(Control)
+_array = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
 encode_frame = msgspec.msgpack.Encoder().encode
-decode_frame = msgspec.msgpack.Decoder(Frame).decode
+
+
+def decode_frame(payload: memoryview | bytes) -> Frame:
+    """Control messages of a kind that only another release knows are left out. Raises msgspec's
+    errors for damage."""
+    try:
+        return _frame.decode(payload)
+    except msgspec.ValidationError:
+        # A copy: parts of it must not keep the receive buffer, which could not grow then.
+        fields = _array.decode(bytes(payload))
+        control = _array.decode(fields[_CONTROL]) if len(fields) > _CONTROL else []
+        known = [each for each in control if decode_known(_control, each) is not None]
+        if len(known) == len(control):
+            raise
+        fields[_CONTROL] = msgspec.Raw(encode_frame(known))
+        return _frame.decode(encode_frame(fields))

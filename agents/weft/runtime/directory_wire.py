@@ -6,12 +6,10 @@ other knows. So a new message must never be one that has to be obeyed.
 
 from __future__ import annotations
 
-import logging
-from typing import TypeVar, get_args
-
 import msgspec
 
 from weft.protocol.directory import Joining
+from weft.protocol.releases import decode_known
 from weft.protocol.view import Member, View
 from weft.runtime.status import Stats
 
@@ -86,30 +84,13 @@ FromDirectory = PlanUpdate | PlanOffer | Joined | ViewUpdate | Hurry | Report | 
 encode = msgspec.msgpack.Encoder().encode
 _to = msgspec.msgpack.Decoder(ToDirectory)
 _from = msgspec.msgpack.Decoder(FromDirectory)
-_shape = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_kind = msgspec.msgpack.Decoder(str)
-
-_T = TypeVar("_T")
-
-log = logging.getLogger(__name__)
 
 
 def decode_to(payload: memoryview | bytes) -> ToDirectory | None:
     """None for a kind that this release does not know. Raises msgspec's errors for damage."""
-    return _known(_to, payload)
+    return decode_known(_to, payload)
 
 
 def decode_from(payload: memoryview | bytes) -> FromDirectory | None:
     """None for a kind that this release does not know. Raises msgspec's errors for damage."""
-    return _known(_from, payload)
-
-
-def _known(decoder: msgspec.msgpack.Decoder[_T], payload: memoryview | bytes) -> _T | None:
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError:
-        kind = _kind.decode(next(iter(_shape.decode(payload)), b""))
-        if kind in {each.__struct_config__.tag for each in get_args(decoder.type)}:
-            raise
-        log.info("passed over `%s`, which only another release of weft knows", kind)
-        return None
+    return decode_known(_from, payload)

@@ -121,7 +121,7 @@ class Registry:
             waiting = self._verdicts.get(connection)
             if waiting is not None and not waiting.done():
                 waiting.set_result("")
-            if incarnation in self.directory.members:
+            if incarnation in self.directory.members and not self._stop:
                 self._broken[incarnation] = time.monotonic()
                 probe = asyncio.get_running_loop().create_task(self._probe(incarnation))
                 self._probes.add(probe)
@@ -226,6 +226,8 @@ class Registry:
 
     def stop(self) -> None:
         self._stop = True
+        for probe in self._probes:
+            probe.cancel()
         self._send_all(wire.Stop())
 
     def _send_all(self, message: wire.FromDirectory) -> None:
