@@ -74,7 +74,7 @@ test-vllm: $(READY) ## The real vLLM on CPU, in an environment of its own
 test-cluster: $(READY) ## Scenarios on a real Kubernetes with KubeRay
 	@e2e/test
 
-# BENCH=hops|slots|peers|memory|recovery runs one, QUICK=1 takes seconds each, JSON=file keeps them.
+# BENCH=hops|slots|peers|memory|rest|recovery runs one, QUICK=1 takes seconds each, JSON=file keeps them.
 BENCH ?= all
 bench: $(READY) ## Measure the runtime, each figure beside its limit or a baseline (about ten minutes)
 	@weft bench $(BENCH) $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))

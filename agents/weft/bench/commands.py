@@ -20,6 +20,7 @@ BENCHES = (
     "slots",
     "peers",
     "memory",
+    "rest",
     "recovery",
     "bounds",
     "guarantee",
@@ -85,6 +86,13 @@ def peers(target: Path | None, quick: bool) -> None:
 def memory(target: Path | None, quick: bool) -> None:
     """Memory over many rows, and of an idle agent above Ray's own worker."""
     _run(["memory"], target, quick)
+
+
+@command.command
+@_options
+def rest(target: Path | None, quick: bool) -> None:
+    """CPU of a run whose agents all wait, by process."""
+    _run(["rest"], target, quick)
 
 
 @command.command
