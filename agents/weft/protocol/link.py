@@ -34,8 +34,9 @@ class Link:
 
     FRAME_MESSAGES = 256
     """Messages (and as many segments) in one frame at the most."""
-    FRAME_BYTES = 1 << 20
-    """A frame is closed when its bodies reach this; one body may be larger."""
+    FRAME_BYTES = 192 << 10
+    """A frame is closed when its bodies reach this; one body may be larger. With the rest of the
+    frame it fits a connection's receive buffer, in which it then need not be moved."""
     WINDOW = 8
     """Unacknowledged frames at the most. The peer acknowledges before it is exhausted."""
     COMPANY = 16

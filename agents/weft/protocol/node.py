@@ -27,7 +27,7 @@ from weft.protocol.message import (
 from weft.protocol.outbox import Outbox, Parent, Retained, RetainedSegment
 from weft.protocol.quarantine import SUSPECT
 from weft.protocol.router import choose, meeting_place
-from weft.protocol.view import EMPTY_VIEW, View, partition_of
+from weft.protocol.view import EMPTY_VIEW, View
 
 
 class Parts(Protocol):
@@ -207,17 +207,17 @@ class Node:
         """`target`: an incarnation other than our own; 0 lets the message wait."""
         kept.target = target
         if target:
-            link = self._link(target, now)
+            link = self.links.get(target) or self._link(target, now)
             link.send(kept.message)
             self._dirty[target] = link
 
     def _send_segment(self, kept: RetainedSegment, now: float) -> None:
         """To the present writer of its row, if that has not got it yet; under its old number."""
-        owner = self._writer_of(kept.item.row)
+        owner = self.view.writer_of(kept.item.row)
         if kept.target != owner:
             kept.target = owner
             if owner:
-                link = self._link(owner, now)
+                link = self.links.get(owner) or self._link(owner, now)
                 link.send_segment(kept.item)
                 self._dirty[owner] = link
 
@@ -225,7 +225,7 @@ class Node:
         """Incarnation that shall get the message; 0 where there is none at the moment."""
         to = message.to
         if to in ENDS:
-            return self._writer_of(message.row)
+            return self.view.writer_of(message.row)
         view = self.view
         members = view.by_step.get(to)
         if not members:
@@ -245,10 +245,6 @@ class Node:
     def _load_of(self, incarnation: int) -> int:
         link = self.links.get(incarnation)
         return link.load if link else 0
-
-    def _writer_of(self, row: int) -> int:
-        view = self.view
-        return view.writers.get(partition_of(row, view.writer_partitions), 0)
 
     def _settle(self, sender: int, ref: int) -> None:
         """Tell `sender` that we need its copy no longer; a dead one needs no telling."""

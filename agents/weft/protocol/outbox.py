@@ -8,6 +8,7 @@ cycles): following them took a third of a hop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 import msgspec
 
@@ -62,24 +63,19 @@ class RetainedSegment(msgspec.Struct, gc=False, eq=False):
 class Outbox:
     """Retained messages and segments by our own number for them."""
 
-    __slots__ = ("_next", "messages", "segments")
+    __slots__ = ("_numbers", "messages", "segments")
 
     def __init__(self) -> None:
-        self._next = 1
+        self._numbers = count(1)
         self.messages: dict[int, Retained] = {}
         self.segments: dict[int, RetainedSegment] = {}
 
     def __len__(self) -> int:
         return len(self.messages) + len(self.segments)
 
-    def number(self) -> int:
-        ref = self._next
-        self._next = ref + 1
-        return ref
-
     def retain(self, message: Message, parent: Parent | None = None) -> Retained:
         """Number the message and keep it."""
-        message.ref = ref = self.number()
+        message.ref = ref = next(self._numbers)
         retained = self.messages[ref] = Retained(message, parent)
         return retained
 
@@ -87,7 +83,7 @@ class Outbox:
         """Keep `message` in place of what `kept` held, under a number of its own: a late settlement
         of the old one must not release this one."""
         del self.messages[kept.message.ref]
-        message.ref = self.number()
+        message.ref = next(self._numbers)
         kept.message = message
         kept.accepted = False
         kept.in_hand = None
@@ -98,7 +94,7 @@ class Outbox:
         self, row: int, body: bytes, parent: Parent | None = None
     ) -> RetainedSegment:
         """Number the segment and keep it. The number is for good: the row's message names it."""
-        ref = self.number()
+        ref = next(self._numbers)
         kept = self.segments[ref] = RetainedSegment(SegmentItem(ref, row, body), parent)
         return kept
 

@@ -90,6 +90,10 @@ class View(msgspec.Struct, array_like=True, frozen=True, dict=True):
         """Incarnation of the source, 0 where there is none at the moment; the newest of several."""
         return max((m.incarnation for m in self.members if m.role == "source"), default=0)
 
+    def writer_of(self, row: int) -> int:
+        """Incarnation of the writer that commits this row; 0 where there is none at the moment."""
+        return self.writers.get(partition_of(row, self.writer_partitions), 0)
+
     def is_dead(self, incarnation: int) -> bool:
         """True for a process that was a member once and is no longer."""
         return incarnation <= self.high and incarnation not in self.by_incarnation
